@@ -1,0 +1,72 @@
+package bank
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Kind says what is to be done about an error of an outside service. Adapters translate at their border, once.
+type Kind string
+
+// The kinds of errors.
+const (
+	UserMustAct Kind = "user_must_act" // sign in at the bank, consent again, restore a permission
+	Retry       Kind = "retry"         // passing: try again with growing delays
+	RetryAfter  Kind = "retry_after"   // passing: not before Error.After
+	Permanent   Kind = "permanent"     // asking again cannot help
+	OurFault    Kind = "our_fault"     // a bug or a wrong configuration: an operator must look
+)
+
+// Error is what adapters return. Code is stable and safe to store and log; Err is the cause and never leaves the logs.
+type Error struct {
+	Kind  Kind
+	Code  string        // of the outside service, such as ITEM_LOGIN_REQUIRED; never a message, never a token
+	After time.Duration // of RetryAfter
+	Err   error
+}
+
+// Error says kind, code and cause.
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("%s: %s", e.Kind, e.Code)
+	}
+	return fmt.Sprintf("%s: %s: %v", e.Kind, e.Code, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf finds the kind of an error; an error that no adapter has translated is worth a retry.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return Retry
+}
+
+// CodeOf finds the code of an error; "" where it has none.
+func CodeOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+// Conditions that callers tell apart, whatever the Kind. Adapters wrap them: &Error{Kind, Code, Err: bank.ErrGone}.
+var (
+	// ErrGone: the item is no longer at the provider; only a new one can follow.
+	ErrGone = errors.New("the connection no longer exists at the provider")
+	// ErrMutated: the bank's data changed while it was read in pages; read again from where the read began.
+	ErrMutated = errors.New("the bank's data changed during the read")
+	// ErrCursor: the provider refuses the cursor; read again from the beginning.
+	ErrCursor = errors.New("the provider refuses the cursor")
+	// ErrForged: a webhook that the provider did not send.
+	ErrForged = errors.New("the webhook is not the provider's")
+	// ErrMalformed: a webhook of the provider that cannot be read.
+	ErrMalformed = errors.New("the webhook cannot be read")
+	// ErrNotFound: no such thing, or none that this caller may see.
+	ErrNotFound = errors.New("not found")
+)

@@ -1,0 +1,161 @@
+package bank
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/bkper/automations-portal/shared/secret"
+)
+
+// Provider is one service that gives access to banks: a folder below this package. Every provider passes the suite in
+// banktest. All methods are safe for concurrent use, honour the context, and return *Error for what the outside service
+// answers.
+type Provider interface {
+	Linker
+	Reader
+	Doorbell
+	Directory
+	// Name is the key under which connections keep it and webhooks arrive: lower case, never changed.
+	Name() string
+}
+
+// Linker takes people to their bank and ends what came of it.
+type Linker interface {
+	// Begin starts a session at the provider and says where to send the person.
+	Begin(context.Context, Begin) (Begun, error)
+	// Outcome asks the provider what became of a session. It may be asked again and again.
+	Outcome(context.Context, Visit) (Outcome, error)
+	// Exchange turns a candidate into an item. It must be called once only: see Session and Lost.
+	Exchange(context.Context, Candidate) (Grant, error)
+	// Remove ends the item at the provider; what is gone already is a success.
+	Remove(ctx context.Context, token secret.String) error
+}
+
+// Begin is what a session is started with.
+type Begin struct {
+	Session  string        // our id
+	User     string        // an opaque id of the user; no e-mail address
+	Country  string        // ISO 3166-1 alpha-2
+	Language string        // "en" or "pt"
+	Return   string        // URL to which the person comes back, whatever happened
+	Webhook  string        // URL of our webhook function for this provider
+	Token    secret.String // of the item to be repaired; empty for a new one
+	Accounts bool          // of a repair: let the person share more accounts
+}
+
+// Begun says where to send the person.
+type Begun struct {
+	Handle  secret.String // by which the provider knows the session; kept in the vault
+	Ref     string        // digest of the handle, as the provider's Notice.Session will carry it
+	URL     string        // the provider's own page; empty where it has none
+	Widget  secret.String // the token for the provider's script on our page; empty where there is a URL
+	Expires time.Time     // the person must have come back by then
+	Forgets time.Time     // after this the provider no longer tells the outcome
+}
+
+// Visit names a session for Outcome.
+type Visit struct {
+	Handle secret.String
+	User   string // as given to Begin
+	Hint   string // what the browser says came of it; only ever looked up, never believed
+}
+
+// Outcome is what the provider knows of a session.
+type Outcome struct {
+	State      VisitState
+	Candidates []Candidate // of Finished: what the person made; more than one is possible
+}
+
+// VisitState is where the person stands.
+type VisitState string
+
+// The states of a visit.
+const (
+	Visiting VisitState = "visiting" // not back yet
+	Finished VisitState = "finished"
+	Left     VisitState = "left"    // came back or stayed away without success
+	Unknown  VisitState = "unknown" // the provider has forgotten it
+)
+
+// Candidate is an item that can be kept.
+type Candidate struct {
+	Key         string        // stable digest; not secret
+	Public      secret.String // for Exchange
+	Institution Institution
+	Accounts    []Account // names and masks; ids may differ from those of the item
+}
+
+// Grant is what an exchange yields.
+type Grant struct {
+	Item  string
+	Token secret.String
+}
+
+// Reader reads what banks say.
+type Reader interface {
+	// Item reads the state of an item and its accounts.
+	Item(ctx context.Context, token secret.String) (Item, error)
+	// Changes reads one page. Mutations are ErrMutated, refused cursors ErrCursor.
+	Changes(context.Context, From) (Page, error)
+}
+
+// Item is what the provider says of a connection.
+type Item struct {
+	ID             string
+	Institution    Institution
+	Accounts       []Account
+	NeedsUser      string // code why the owner must sign in again; "" where all is well
+	ConsentExpires time.Time
+}
+
+// From says where to read.
+type From struct {
+	Token secret.String
+	At    string // Page.Next of the page before; "" is the beginning of all history
+	Deep  bool   // read again what may have changed silently, for providers that do not tell every change
+}
+
+// Page is a part of what changed. A transaction in Changed may be new or known.
+type Page struct {
+	Changed  []Transaction
+	Removed  []RemovedTransaction
+	Next     string // where the next page begins; "" where the bank has nothing to read from yet
+	More     bool
+	Complete bool      // the provider says that all history it will ever have is there
+	Accounts []Account // as this page knows them; may be nil
+	Unusable []Unusable
+}
+
+// RemovedTransaction is one that the bank takes back.
+type RemovedTransaction struct {
+	ID      string
+	Account string // "" where the bank does not say
+}
+
+// Unusable is a row that the adapter could not understand; it is shown to the user and the rest goes on.
+type Unusable struct {
+	ID, Account, Reason string
+}
+
+// Doorbell understands webhooks.
+type Doorbell interface {
+	// Verify checks that the provider sent this and says what it is about. No I/O but the provider's verification keys.
+	// ErrForged, ErrMalformed, or an *Error of Kind Retry where the keys could not be had.
+	Verify(ctx context.Context, header http.Header, body []byte) ([]Notice, error)
+}
+
+// Notice is what a webhook is about. Its content is a reason to look, never the truth.
+type Notice struct {
+	Item    string // look at this item
+	Session string // or ask for the outcome of the session with this Begun.Ref
+	Deep    bool
+}
+
+// Directory lists banks.
+type Directory interface {
+	// Countries are the ISO codes that the provider serves.
+	Countries() []string
+	// Institutions searches the banks of a country; an empty query gives the best known. At most 50.
+	Institutions(ctx context.Context, country, query string) ([]Institution, error)
+}

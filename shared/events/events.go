@@ -1,0 +1,67 @@
+// Package events carries doorbells from whoever learns of something to the function that looks. A message says where to
+// look and nothing of what is there, so duplicates, order and age do not matter. Every implementation passes the suite
+// in eventstest.
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Topic is where messages of one sort go.
+type Topic string
+
+// The topics: Rings is pushed to poster, Sessions to connect.
+const (
+	Rings    Topic = "rings"
+	Sessions Topic = "sessions"
+)
+
+// Message is a doorbell. Fields may be added, never changed: messages of every released version decode for ever.
+type Message struct {
+	Connection string `json:"connection,omitempty"` // look at this connection …
+	Provider   string `json:"provider,omitempty"`   // … or at the one with this item of this provider
+	Item       string `json:"item,omitempty"`
+	Deep       bool   `json:"deep,omitempty"`    // look again at what may have changed silently
+	Session    string `json:"session,omitempty"` // Sessions: the bank.Session with this Ref
+}
+
+// Publisher hands messages to the broker. Implementations are safe for concurrent use.
+type Publisher interface {
+	// Publish returns nil only once the broker has the message durably.
+	Publish(ctx context.Context, topic Topic, m Message) error
+}
+
+// Delivery is a message as a push request brings it.
+type Delivery struct {
+	Message
+	ID      string // the broker's id of the message
+	Attempt int    // how often it was delivered, 1 for the first time; 0 where the broker does not say
+}
+
+// ErrMalformed: the body is not a push request with a message of ours.
+var ErrMalformed = errors.New("not a push of this project's messages")
+
+// envelope is the body of a Pub/Sub push request (https://cloud.google.com/pubsub/docs/push#receive_push).
+type envelope struct {
+	Message struct {
+		Data      []byte `json:"data"`
+		MessageID string `json:"messageId"`
+	} `json:"message"`
+	DeliveryAttempt int `json:"deliveryAttempt"`
+}
+
+// Decode reads the body of a push request. ErrMalformed.
+func Decode(body []byte) (Delivery, error) {
+	var e envelope
+	if err := json.Unmarshal(body, &e); err != nil {
+		return Delivery{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	d := Delivery{ID: e.Message.MessageID, Attempt: e.DeliveryAttempt}
+	if err := json.Unmarshal(e.Message.Data, &d.Message); err != nil {
+		return Delivery{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return d, nil
+}

@@ -1,0 +1,193 @@
+// Package store keeps the documents of the project: connections, integrations, sessions, users, and whatever package
+// declares a Kind. A Store moves bytes; a Kind gives them a type. Every implementation passes the suite in storetest.
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Store is a database of documents. All methods are safe for concurrent use.
+type Store interface {
+	Reader
+	// Update runs body in one serializable transaction: what it read through tx is unchanged at the moment when all that it
+	// wrote appears at once. The body may run several times, so it must have no effect but through tx and its own
+	// variables, which it must set anew. Its error undoes everything and is returned as it is. Contention is retried until
+	// ctx ends; an error that leaves it open whether the writes took place is an ErrUnknown.
+	Update(ctx context.Context, body func(tx Tx) error) error
+}
+
+// Reader reads documents, each as of some moment after the call began.
+type Reader interface {
+	// Get reads documents by id, in the order asked; a missing one has a nil Body.
+	Get(ctx context.Context, kind string, ids ...string) ([]Document, error)
+	// Find reads the documents that match, ordered by Due where the query has one, else by id.
+	Find(ctx context.Context, q Query) ([]Document, error)
+}
+
+// Tx reads and writes in a transaction. Reads come before writes: a Get or Find after the first Put or Delete is a bug of
+// the caller and fails.
+type Tx interface {
+	Get(kind string, ids ...string) ([]Document, error)
+	Find(q Query) ([]Document, error)
+	Put(d Document)
+	Delete(kind, id string)
+}
+
+// Document is one stored thing. Its Body is JSON and at most 1,000,000 bytes; a larger one fails Update.
+type Document struct {
+	Kind string // a collection name: lower-case letters
+	ID   string // 1 to 200 characters of A-Z a-z 0-9 . _ -
+	Body []byte
+	// Index holds what Find can look for: a field's name and its values, each at most 200 bytes.
+	Index map[string][]string
+	// Due orders and selects by time, in whole microseconds; the zero time is absent, and such documents match no Due.
+	Due time.Time
+	// Expires lets the database delete the document some time after; the zero time keeps it for ever.
+	Expires time.Time
+}
+
+// Query selects documents of one kind.
+type Query struct {
+	Kind  string
+	Field string    // an Index field …
+	Any   []string  // … that holds at least one of these values, at most 30
+	Due   time.Time // due at this time or before; zero selects by Field alone
+	After string    // ids greater than this; only for queries without Due
+	Limit int       // at most 1,000, which 0 means as well
+}
+
+// Errors of every implementation.
+var (
+	// ErrNotFound: no such document.
+	ErrNotFound = errors.New("no such document")
+	// ErrUnknown: the connection broke at the moment of the commit; it may have taken place.
+	ErrUnknown = errors.New("it is not known whether the commit took place")
+	// ErrExists: a document that was to be new is there already.
+	ErrExists = errors.New("the document exists")
+)
+
+// Kind is the type and the index of the documents of one collection.
+type Kind[T any] struct {
+	Name    string
+	ID      func(*T) string
+	Index   func(*T) map[string][]string // may be nil
+	Due     func(*T) time.Time           // may be nil
+	Expires func(*T) time.Time           // may be nil
+}
+
+// Document encodes v.
+func (k Kind[T]) Document(v *T) (Document, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return Document{}, fmt.Errorf("encode %s: %w", k.Name, err)
+	}
+	d := Document{Kind: k.Name, ID: k.ID(v), Body: body}
+	if k.Index != nil {
+		d.Index = k.Index(v)
+	}
+	if k.Due != nil {
+		d.Due = k.Due(v)
+	}
+	if k.Expires != nil {
+		d.Expires = k.Expires(v)
+	}
+	return d, nil
+}
+
+// Decode is the reverse of Document. Members that this version does not know are ignored, since a newer one may have
+// written them.
+func (k Kind[T]) Decode(d Document) (*T, error) {
+	if d.Body == nil {
+		return nil, fmt.Errorf("%s %q: %w", k.Name, d.ID, ErrNotFound)
+	}
+	v := new(T)
+	if err := json.Unmarshal(d.Body, v); err != nil {
+		return nil, fmt.Errorf("decode %s %q: %w", k.Name, d.ID, err)
+	}
+	return v, nil
+}
+
+// Get reads one document outside a transaction. ErrNotFound.
+func (k Kind[T]) Get(ctx context.Context, r Reader, id string) (*T, error) {
+	ds, err := r.Get(ctx, k.Name, id)
+	if err != nil {
+		return nil, err
+	}
+	return k.Decode(ds[0])
+}
+
+// Find reads documents outside a transaction.
+func (k Kind[T]) Find(ctx context.Context, r Reader, q Query) ([]*T, error) {
+	q.Kind = k.Name
+	ds, err := r.Find(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return k.decodeAll(ds)
+}
+
+// Load reads one document in a transaction. ErrNotFound.
+func (k Kind[T]) Load(tx Tx, id string) (*T, error) {
+	ds, err := tx.Get(k.Name, id)
+	if err != nil {
+		return nil, err
+	}
+	return k.Decode(ds[0])
+}
+
+// LoadAll reads documents in a transaction, in the order asked; a missing one is nil.
+func (k Kind[T]) LoadAll(tx Tx, ids ...string) ([]*T, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	ds, err := tx.Get(k.Name, ids...)
+	if err != nil {
+		return nil, err
+	}
+	vs := make([]*T, len(ds))
+	for i, d := range ds {
+		if d.Body == nil {
+			continue
+		}
+		if vs[i], err = k.Decode(d); err != nil {
+			return nil, err
+		}
+	}
+	return vs, nil
+}
+
+// Select finds documents in a transaction.
+func (k Kind[T]) Select(tx Tx, q Query) ([]*T, error) {
+	q.Kind = k.Name
+	ds, err := tx.Find(q)
+	if err != nil {
+		return nil, err
+	}
+	return k.decodeAll(ds)
+}
+
+// Put writes v in a transaction.
+func (k Kind[T]) Put(tx Tx, v *T) error {
+	d, err := k.Document(v)
+	if err != nil {
+		return err
+	}
+	tx.Put(d)
+	return nil
+}
+
+func (k Kind[T]) decodeAll(ds []Document) ([]*T, error) {
+	vs := make([]*T, len(ds))
+	for i, d := range ds {
+		v, err := k.Decode(d)
+		if err != nil {
+			return nil, err
+		}
+		vs[i] = v
+	}
+	return vs, nil
+}
