@@ -1,0 +1,296 @@
+// Package web is the HTTP edge of every function: one decoder, one table from errors to answers, one log line a request.
+package web
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bkper/automations-portal/shared/caller"
+	"github.com/bkper/automations-portal/shared/logs"
+	"github.com/bkper/automations-portal/shared/secret"
+)
+
+const (
+	// MaxBody is the number of bytes that an action takes.
+	MaxBody = 64 << 10
+
+	maxToken = 4 << 10
+	maxNotes = 16
+)
+
+// Verifier tells whose token it is; caller.ErrUnauthenticated and caller.ErrUnavailable are its refusals.
+type Verifier interface {
+	Verify(ctx context.Context, token secret.String) (caller.Caller, error)
+}
+
+// Edge is what the handlers of one function share.
+type Edge struct {
+	Function    string        // in every log line
+	Who         Verifier      // may be nil where no handler asks for a caller
+	Log         *slog.Logger  // default slog.Default()
+	Origins     []string      // pages of other origins that may call, such as https://portal.example; exact
+	Credentials bool          // whether those pages may send cookies; no action needs them
+	Timeout     time.Duration // of a request, default a minute
+}
+
+// Handle makes a handler of do: it answers to the methods alone, guards against panics, sets security headers, writes
+// do's error as a problem and one log line. route names it in the log, where paths would bring ids in. do must return an
+// error only before it has written anything; later ones break the connection off.
+func (e *Edge) Handle(route string, do func(http.ResponseWriter, *http.Request) error, methods ...string) http.Handler {
+	return &handler{edge: e, route: route, do: do, methods: methods}
+}
+
+type handler struct {
+	edge    *Edge
+	route   string
+	do      func(http.ResponseWriter, *http.Request) error
+	methods []string
+}
+
+// ServeHTTP implements http.Handler.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	client := r.Context()
+	trace, ok := logs.ParseTrace(r.Header)
+	if !ok {
+		trace = newTrace()
+	}
+	line := &line{start: time.Now()}
+	ctx, cancel := context.WithTimeout(context.WithValue(logs.WithTrace(client, trace), lineKey{}, line),
+		cmp.Or(h.edge.Timeout, time.Minute))
+	defer cancel()
+	out := &writer{ResponseWriter: w}
+	setSecurity(out.Header())
+	h.allowOrigin(out.Header(), r)
+
+	err := h.guarded(out, r.WithContext(ctx))
+	if err == nil {
+		h.log(ctx, r, line, cmp.Or(out.status, http.StatusOK), nil)
+		return
+	}
+	p := problemOf(client, err)
+	h.log(ctx, r, line, p.Status, p)
+	if out.status != 0 {
+		// The answer has begun; only a broken connection tells the client that it is not whole.
+		panic(http.ErrAbortHandler)
+	}
+	if p.Status != statusGone {
+		p.write(out, trace.ID)
+	}
+}
+
+func newTrace() logs.Trace {
+	var id [16]byte
+	rand.Read(id[:])
+	return logs.Trace{ID: hex.EncodeToString(id[:])}
+}
+
+func setSecurity(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+}
+
+func (h *handler) allowOrigin(head http.Header, r *http.Request) {
+	if len(h.edge.Origins) == 0 {
+		return
+	}
+	head.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if !slices.Contains(h.edge.Origins, origin) {
+		return
+	}
+	head.Set("Access-Control-Allow-Origin", origin)
+	head.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
+	if h.edge.Credentials {
+		head.Set("Access-Control-Allow-Credentials", "true")
+	}
+}
+
+// guarded runs do. What a panic carries may hold a token, so only its type and its place are kept.
+func (h *handler) guarded(w http.ResponseWriter, r *http.Request) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic of %T at %s", v, place())
+		}
+	}()
+	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+		h.preflight(w)
+		return nil
+	}
+	if !slices.Contains(h.methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(h.methods, ", "))
+		return &Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",
+			Detail: "Use " + strings.Join(h.methods, " or ") + " here."}
+	}
+	return h.do(w, r)
+}
+
+func (h *handler) preflight(w http.ResponseWriter) {
+	if w.Header().Get("Access-Control-Allow-Origin") != "" {
+		w.Header().Set("Access-Control-Allow-Methods", strings.Join(h.methods, ", "))
+		w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+		w.Header().Set("Access-Control-Max-Age", "600")
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// place finds the function that panicked, below the runtime's own frames.
+func place() string {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs[:])])
+	panicking := false
+	for {
+		f, more := frames.Next()
+		if panicking && !strings.HasPrefix(f.Function, "runtime.") {
+			return f.Function + ":" + strconv.Itoa(f.Line)
+		}
+		panicking = panicking || f.Function == "runtime.gopanic"
+		if !more {
+			return "unknown"
+		}
+	}
+}
+
+// line collects what the log line of a request says.
+type line struct {
+	start  time.Time
+	mu     sync.Mutex
+	caller string
+	notes  []slog.Attr
+}
+
+type lineKey struct{}
+
+// Note adds attributes to the log line of the request, such as the connection it is about: ids, never names, amounts or
+// tokens. A request takes sixteen.
+func Note(ctx context.Context, attrs ...slog.Attr) {
+	if l, ok := ctx.Value(lineKey{}).(*line); ok {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.notes = append(l.notes, attrs[:min(len(attrs), maxNotes-len(l.notes))]...)
+	}
+}
+
+func (h *handler) log(ctx context.Context, r *http.Request, l *line, status int, p *Problem) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	attrs := []slog.Attr{
+		slog.String("function", h.edge.Function),
+		slog.String("route", h.route),
+		slog.String("method", method(r)),
+		slog.Int("status", status),
+		slog.Int64("ms", time.Since(l.start).Milliseconds()),
+	}
+	if l.caller != "" {
+		attrs = append(attrs, slog.String("caller", l.caller))
+	}
+	if p != nil {
+		attrs = append(attrs, slog.String("code", p.Code))
+		if p.cause != nil {
+			attrs = append(attrs, slog.String("error", p.cause.Error()))
+		}
+	}
+	cmp.Or(h.edge.Log, slog.Default()).LogAttrs(ctx, level(status), "request", append(attrs, l.notes...)...)
+}
+
+// method keeps what a caller may make up out of the log.
+func method(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return r.Method
+	}
+	return "other"
+}
+
+func level(status int) slog.Level {
+	switch {
+	case status == http.StatusServiceUnavailable:
+		return slog.LevelWarn
+	case status >= http.StatusInternalServerError:
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// writer remembers whether an answer has begun.
+type writer struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *writer) WriteHeader(status int) {
+	if w.status == 0 && status >= http.StatusOK {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *writer) Write(b []byte) (int, error) {
+	w.status = cmp.Or(w.status, http.StatusOK)
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap gives http.ResponseController what lies below.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Caller verifies the bearer token of a request. The error is a refusal that Handle knows how to answer.
+func (e *Edge) Caller(w http.ResponseWriter, r *http.Request) (caller.Caller, error) {
+	token, ok := bearer(r)
+	if !ok {
+		return caller.Caller{}, Unauthenticated()
+	}
+	who, err := e.Who.Verify(r.Context(), token)
+	if errors.Is(err, caller.ErrUnauthenticated) {
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+	}
+	if err != nil {
+		return caller.Caller{}, err
+	}
+	if l, ok := r.Context().Value(lineKey{}).(*line); ok {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.caller = who.Hash()
+	}
+	return who, nil
+}
+
+// bearer takes one header of RFC 6750's form.
+func bearer(r *http.Request) (secret.String, bool) {
+	values := r.Header.Values("Authorization")
+	if len(values) != 1 {
+		return secret.String{}, false
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxToken || strings.ContainsFunc(token, notToken) {
+		return secret.String{}, false
+	}
+	return secret.New(token), true
+}
+
+func notToken(r rune) bool {
+	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~+/=", r))
+}
+
+// Body reads a body of at most limit bytes; a longer one is refused as a whole.
+func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var tooLarge *http.MaxBytesError
+	if err == nil || errors.As(err, &tooLarge) {
+		return data, err
+	}
+	return nil, Invalid("", "Send the whole body.").Because(err)
+}
