@@ -10,26 +10,32 @@ import (
 	"time"
 )
 
-// Store is a database of documents. All methods are safe for concurrent use.
+// Store is a database of documents. All methods are safe for concurrent use. What breaks a rule that is written here, such
+// as an id with a slash, is an error and changes nothing. Once ctx has ended errors wrap ctx.Err().
 type Store interface {
 	Reader
-	// Update runs body in one serializable transaction: what it read through tx is unchanged at the moment when all that it
-	// wrote appears at once. The body may run several times, so it must have no effect but through tx and its own
-	// variables, which it must set anew. Its error undoes everything and is returned as it is. Contention is retried until
-	// ctx ends; an error that leaves it open whether the writes took place is an ErrUnknown.
+	// Update runs body in one serializable transaction: what it read through tx, the absence of documents and of further
+	// results included, is unchanged at the moment when all that it wrote appears at once; even a body that writes nothing
+	// has read one state. The body may run several times, so it must have no effect but through tx and its own variables,
+	// which it must set anew. It must not call Update. Its error undoes everything and is returned as it is. Contention is
+	// retried until ctx ends; an error that leaves it open whether the writes took place is an ErrUnknown, and after any
+	// other error they did not.
 	Update(ctx context.Context, body func(tx Tx) error) error
 }
 
-// Reader reads documents, each as of some moment after the call began.
+// Reader reads documents, each document as of some moment after the call began and never as a transaction that is not
+// complete would leave it. It waits for no transaction. What it gives has Kind, ID and Body, and is the caller's own.
 type Reader interface {
-	// Get reads documents by id, in the order asked; a missing one has a nil Body.
+	// Get reads at most 1,000 documents by id, in the order asked; a missing one has a nil Body.
 	Get(ctx context.Context, kind string, ids ...string) ([]Document, error)
-	// Find reads the documents that match, ordered by Due where the query has one, else by id.
+	// Find reads the documents that match, each once, ordered by Due and then id where the query has one, else by id.
 	Find(ctx context.Context, q Query) ([]Document, error)
 }
 
 // Tx reads and writes in a transaction. Reads come before writes: a Get or Find after the first Put or Delete is a bug of
-// the caller and fails.
+// the caller and fails the Update. A Put replaces the whole document; a Delete of what is missing is a success; of several
+// writes of one document the last counts. One transaction writes at most 1,000 times and 8,000,000 bytes, which is below
+// what Firestore takes in one request.
 type Tx interface {
 	Get(kind string, ids ...string) ([]Document, error)
 	Find(q Query) ([]Document, error)
@@ -37,26 +43,29 @@ type Tx interface {
 	Delete(kind, id string)
 }
 
-// Document is one stored thing. Its Body is JSON and at most 1,000,000 bytes; a larger one fails Update.
+// Document is one stored thing. Body and Index together are at most 1,000,000 bytes, each name and value of the Index
+// counting one byte more; the rest of Firestore's 1 MiB is for names.
 type Document struct {
-	Kind string // a collection name: lower-case letters
-	ID   string // 1 to 200 characters of A-Z a-z 0-9 . _ -
-	Body []byte
-	// Index holds what Find can look for: a field's name and its values, each at most 200 bytes.
+	Kind string // a collection name: 1 to 40 lower-case letters
+	ID   string // 1 to 200 characters of A-Z a-z 0-9 . _ -, neither "." nor ".." nor between two underscores on both sides
+	Body []byte // one JSON object in UTF-8, kept byte for byte
+	// Index holds what Find can look for: a field's name, of 1 to 40 lower-case letters, and its values, each at most 200
+	// bytes of UTF-8. All fields together have at most 10,000 values.
 	Index map[string][]string
-	// Due orders and selects by time, in whole microseconds; the zero time is absent, and such documents match no Due.
+	// Due orders and selects by time, cut to whole microseconds; the zero time is absent, and such documents match no Due.
 	Due time.Time
-	// Expires lets the database delete the document some time after; the zero time keeps it for ever.
+	// Expires lets the database delete the document some time after, if it ever does; the zero time keeps it for ever.
 	Expires time.Time
 }
 
-// Query selects documents of one kind.
+// Query selects documents of one kind: all of them, or those that meet each condition that is set. Field and Due together
+// need a composite index on Firestore; everything else does with the indexes that it makes by itself.
 type Query struct {
 	Kind  string
 	Field string    // an Index field …
-	Any   []string  // … that holds at least one of these values, at most 30
-	Due   time.Time // due at this time or before; zero selects by Field alone
-	After string    // ids greater than this; only for queries without Due
+	Any   []string  // … that holds at least one of these values, at most 30; none match nothing
+	Due   time.Time // due at this time or before
+	After string    // ids greater than this, in the order of bytes; only for queries without Due
 	Limit int       // at most 1,000, which 0 means as well
 }
 

@@ -1,0 +1,223 @@
+// Package firestore keeps documents in Google's Firestore, in native mode.
+//
+// A document's fields are body (the JSON as one string: a map of Firestore's own values would make eight bytes of each
+// digit, and has neither arrays in arrays, nor more than twenty levels, nor decimals), index (a map of arrays of strings,
+// one per field of the index), due and expires (timestamps, missing where absent).
+//
+// What the database must be told, for each collection:
+//
+//   - body: no index at all, since Firestore indexes every field that it is not told to leave alone;
+//   - expires: a time-to-live policy, and no index, since it grows all the time, which limits how fast documents are written;
+//   - only if queries with both Field and Due are made: a composite index of index.<field> (array contains) and due
+//     (ascending). Queries with one of them, or none, use the indexes that Firestore makes by itself.
+package firestore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	client "cloud.google.com/go/firestore/apiv1"
+	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/bkper/automations-portal/shared/store"
+	"github.com/bkper/automations-portal/shared/store/internal/txn"
+)
+
+// Options say where the documents are.
+type Options struct {
+	Project  string
+	Database string                // empty is "(default)"
+	Prefix   string                // before the name of every collection, where several deployments share a database
+	Client   []option.ClientOption // for Google's client
+}
+
+// Store is a store.Store. Its client is made when it is first used: for the emulator at FIRESTORE_EMULATOR_HOST if that is
+// set, else with the credentials of the environment.
+//
+// It speaks through the generated client. The one that Google writes on top of it repeats a commit whose answer was lost,
+// which can end as "aborted" though the first one took place, and sleeps for up to a second after each abort.
+type Store struct {
+	options  Options
+	database string // projects/…/databases/…
+	mu       sync.Mutex
+	client   *client.Client
+}
+
+// New makes a store without connecting to anything.
+func New(o Options) *Store {
+	return &Store{options: o, database: "projects/" + o.Project + "/databases/" + cmp.Or(o.Database, "(default)")}
+}
+
+// Close closes the client, if there is one. The next use makes a new one.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client == nil {
+		return nil
+	}
+	old := s.client
+	s.client = nil
+	return old.Close()
+}
+
+// connected gives the client, which outlives the request that was the first to need it.
+func (s *Store) connected(ctx context.Context) (*client.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil {
+		return s.client, nil
+	}
+	made, err := client.NewClient(context.WithoutCancel(ctx), append(emulator(), s.options.Client...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to Firestore: %w", err)
+	}
+	made.CallOptions.Commit = nil // no repetition: see Store
+	s.client = made
+	return made, nil
+}
+
+// emulator gives the client's options for an emulator, if there is one.
+func emulator() []option.ClientOption {
+	host := os.Getenv("FIRESTORE_EMULATOR_HOST")
+	if host == "" {
+		return nil
+	}
+	return []option.ClientOption{
+		option.WithEndpoint(host),
+		option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+	}
+}
+
+// routed adds the header by which Google routes calls to a database, as all of its own clients send it.
+func (s *Store) routed(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "google-cloud-resource-prefix", s.database)
+}
+
+// Get reads documents by id.
+func (s *Store) Get(ctx context.Context, kind string, ids ...string) ([]store.Document, error) {
+	return s.get(ctx, &pb.BatchGetDocumentsRequest{}, kind, ids)
+}
+
+// Find reads the documents that match.
+func (s *Store) Find(ctx context.Context, q store.Query) ([]store.Document, error) {
+	return s.find(ctx, &pb.RunQueryRequest{}, q)
+}
+
+// get completes a request, which says in which transaction it is, and makes it.
+func (s *Store) get(ctx context.Context, request *pb.BatchGetDocumentsRequest, kind string, ids []string) ([]store.Document, error) {
+	if err := txn.CheckIDs(kind, ids...); err != nil {
+		return nil, fmt.Errorf("get: %w", err)
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	request.Database, request.Mask = s.database, &pb.DocumentMask{FieldPaths: []string{fieldBody}}
+	request.Documents = make([]string, len(ids))
+	for i, id := range ids {
+		request.Documents[i] = s.name(kind, id)
+	}
+	bodies, err := s.batchGet(ctx, request)
+	if err != nil {
+		return nil, fmt.Errorf("get %s: %w", kind, ended(ctx, err))
+	}
+	found := make([]store.Document, len(ids))
+	for i, id := range ids {
+		found[i] = store.Document{Kind: kind, ID: id}
+		if body, ok := bodies[request.Documents[i]]; ok {
+			found[i].Body = []byte(body)
+		}
+	}
+	return found, nil
+}
+
+// batchGet gives the bodies of the documents that exist, by name.
+func (s *Store) batchGet(ctx context.Context, request *pb.BatchGetDocumentsRequest) (map[string]string, error) {
+	c, err := s.connected(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := c.BatchGetDocuments(s.routed(ctx), request)
+	if err != nil {
+		return nil, err
+	}
+	bodies := map[string]string{}
+	for {
+		answer, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return bodies, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if d := answer.GetFound(); d != nil {
+			if bodies[d.Name], err = body(d); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// find completes a request, which says in which transaction it is, and makes it.
+func (s *Store) find(ctx context.Context, request *pb.RunQueryRequest, q store.Query) ([]store.Document, error) {
+	q, none, err := txn.CheckQuery(q)
+	if err != nil {
+		return nil, fmt.Errorf("find: %w", err)
+	}
+	if none {
+		return nil, ctx.Err()
+	}
+	request.Parent = s.database + "/documents"
+	request.QueryType = &pb.RunQueryRequest_StructuredQuery{StructuredQuery: s.query(q)}
+	found, err := s.runQuery(ctx, request, q.Kind)
+	if err != nil {
+		return nil, fmt.Errorf("find %s: %w", q.Kind, ended(ctx, err))
+	}
+	return found, nil
+}
+
+func (s *Store) runQuery(ctx context.Context, request *pb.RunQueryRequest, kind string) (found []store.Document, err error) {
+	c, err := s.connected(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := c.RunQuery(s.routed(ctx), request)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		answer, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if d := answer.GetDocument(); d != nil {
+			text, err := body(d)
+			if err != nil {
+				return nil, err
+			}
+			id := d.Name[strings.LastIndexByte(d.Name, '/')+1:]
+			found = append(found, store.Document{Kind: kind, ID: id, Body: []byte(text)})
+		}
+	}
+}
+
+// ended makes an error that came after the end of ctx say so; gRPC's own is a status.
+func ended(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return err
+}
