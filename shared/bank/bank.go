@@ -127,7 +127,6 @@ type Integration struct {
 	As         string           `json:"as"`       // sub of the user as whom it records: who saved it last
 	AsEmail    string           `json:"as_email"` // shown on the page
 	State      IntegrationState `json:"state"`
-	Marked     time.Time        `json:"marked,omitzero"` // when it was removed; see MarkFence
 
 	// What the poster knows. Want counts the saves that ask for history to be read again; Have is the last one that was
 	// wholly served. While Want > Have the integration is read from the beginning.
@@ -136,7 +135,9 @@ type Integration struct {
 	Behind string    `json:"behind,omitempty"` // why rows could not be recorded: a Reason
 	Until  time.Time `json:"until,omitzero"`   // not tried again before, while behind
 
-	Progress Progress `json:"progress"`
+	// Epoch counts the items that have fed the integration: one more when its connection gets a new item, or when another
+	// connection to the same bank account takes over. A new item names every transaction anew.
+	Epoch int `json:"epoch"`
 
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`
@@ -153,14 +154,13 @@ const (
 
 // Progress is what the page shows of an import.
 type Progress struct {
-	Read     int        `json:"read"`     // rows that the bank has named since the last save
 	Recorded int        `json:"recorded"` // drafts created since the integration was made
-	Skipped  int        `json:"skipped"`  // rows kept aside; each has its reason in the journal
-	Changed  int        `json:"changed"`  // rows that the bank changed after a person had touched the record
+	Aside    int        `json:"aside"`    // times that a row was kept aside; each has its reason in the journal
+	Flagged  int        `json:"flagged"`  // times that the bank changed a row after a person had touched its record
 	Last     time.Time  `json:"last,omitzero"`
 	Oldest   civil.Date `json:"oldest,omitzero"` // oldest date that the bank has given
 	Complete bool       `json:"complete"`        // the history that the bank has was read to its end
-	Updated  time.Time  `json:"updated,omitzero"`
+	Vanished int        `json:"vanished"`        // records that the bank no longer names, too many to take back unasked
 }
 
 // IntegrationID derives the one id that a Book and a bank account have, so that two links at once make one.

@@ -11,10 +11,11 @@ const (
 	ByOwner      = "owner"      // connections, sessions: the user
 	ByItem       = "item"       // connections: provider + "/" + item
 	ByBook       = "book"       // connections: offered to; integrations: of
-	ByConnection = "connection" // integrations, sessions
+	ByConnection = "connection" // integrations (live ones only), sessions
 	ByAccount    = "account"    // integrations: connection + "/" + bank account key, live ones only
 	ByReplay     = "replay"     // integrations: connection, those whose history is to be read again
 	ByRef        = "ref"        // sessions: Session.Ref
+	ByBlocked    = "blocked"    // integrations: the user as whom they record, where the Book could not take rows
 )
 
 // Connections holds every Connection.
@@ -35,11 +36,15 @@ var Integrations = Kind[bank.Integration]{
 	Name: "integrations",
 	ID:   func(i *bank.Integration) string { return i.ID },
 	Index: func(i *bank.Integration) map[string][]string {
-		index := map[string][]string{ByBook: {i.Book}, ByConnection: {i.Connection}}
+		index := map[string][]string{ByBook: {i.Book}}
 		if i.State == bank.Live {
+			index[ByConnection] = []string{i.Connection}
 			index[ByAccount] = []string{AccountKey(i.Connection, i.Key)}
 			if i.Want > i.Have && !i.Paused {
 				index[ByReplay] = []string{i.Connection}
+			}
+			if i.Behind != "" {
+				index[ByBlocked] = []string{i.As}
 			}
 		}
 		return index

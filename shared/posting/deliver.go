@@ -1,0 +1,335 @@
+package posting
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"cloud.google.com/go/civil"
+
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/ledger"
+)
+
+// group is what is written to one Book as one user in one step.
+type group struct {
+	booking
+	*opened
+	wishes  []planned
+	rows    []*Row
+	after   map[string]ledger.Transaction // by Row.Key: the record as it is to be
+	segment *Segment
+}
+
+// decide turns the wishes of a group into rows with intents, by what stands in the Book now.
+func (r *run) decide(ctx context.Context, g *group) error {
+	var standing []*Row
+	for _, p := range g.wishes {
+		for _, w := range p.wishes {
+			if w.intent == ToAmend || w.intent == ToTrash || w.intent == ToRevive {
+				standing = append(standing, w.row)
+			}
+		}
+	}
+	now, err := r.find(ctx, g.booking, g.opened, standing)
+	if err != nil {
+		if g.blocked, err = r.blocks(err); err != nil {
+			return err
+		}
+		return nil
+	}
+	for _, p := range g.wishes {
+		for _, w := range p.wishes {
+			if after, write := settle(p.target, w, now[w.row.Key]); write {
+				g.after[w.row.Key] = after
+			}
+			w.row.Intent, w.row.created = w.intent, w.intent == ToCreate
+			g.rows = append(g.rows, w.row)
+		}
+	}
+	return nil
+}
+
+// operations are sent in this order; a revived record is then brought to its values.
+var operations = []struct {
+	op      ledger.Operation
+	intents []Intent
+}{
+	{ledger.Create, []Intent{ToCreate}},
+	{ledger.Revive, []Intent{ToRevive}},
+	{ledger.Update, []Intent{ToAmend, ToRevive}},
+	{ledger.Trash, []Intent{ToTrash}},
+}
+
+// errAgain: a write may not have reached the Book. The Book was asked what of it stands; the rest is to be planned anew, since
+// people may have changed records meanwhile.
+var errAgain = errors.New("plan again")
+
+// send writes the intents of a group and hears what came of each. What may pass is tried again, but never blindly: the Book
+// is asked first, then the caller plans again.
+func (r *run) send(ctx context.Context, g *group) error {
+	r.sending = true
+	defer func() { r.sending = false }()
+	err := r.sendOnce(ctx, g)
+	if err == nil {
+		return nil
+	}
+	r.stumbles++
+	wait, again := r.wait(err, r.stumbles)
+	if errors.Is(err, ledger.ErrLogin) && r.stumbles < tries {
+		token, refused := r.p.Grants.Fresh(ctx, g.as)
+		if refused == nil {
+			g.token = token
+		}
+		err, again = refused, refused == nil
+	}
+	if !again {
+		return r.giveUp(g, err)
+	}
+	if err := r.p.Sleep(ctx, wait); err != nil {
+		return err
+	}
+	if err := r.hear(ctx, g.booking, g.open()); err != nil {
+		return err
+	}
+	return errAgain
+}
+
+// giveUp leaves a Book alone: where it surely refused, the intents are forgone, else they stay open in the journal until
+// the Book can be asked.
+func (r *run) giveUp(g *group, err error) error {
+	code, fatal := r.blocks(err)
+	if fatal != nil {
+		return fatal
+	}
+	g.blocked = code
+	if kind := bank.KindOf(err); kind != bank.Retry && kind != bank.RetryAfter {
+		g.forgoAll()
+	}
+	return nil
+}
+
+func (g *group) open() []*Row {
+	return slices.DeleteFunc(slices.Clone(g.rows), func(row *Row) bool { return row.Intent == "" })
+}
+
+// forgoAll takes back the intents that were not sent.
+func (g *group) forgoAll() {
+	for _, row := range g.open() {
+		row.forgo()
+	}
+}
+
+func (r *run) sendOnce(ctx context.Context, g *group) error {
+	for _, step := range operations {
+		rows := slices.DeleteFunc(g.open(), func(row *Row) bool { return !slices.Contains(step.intents, row.Intent) })
+		for batch := range slices.Chunk(rows, ledger.MaxBatch) {
+			if err := r.write(ctx, g, step.op, batch); err != nil {
+				return err
+			}
+		}
+	}
+	return r.hearSkipped(ctx, g)
+}
+
+// write sends one batch. A batch that the Book refuses is halved until the row to blame stands alone: that one is kept
+// aside, the rest goes on.
+func (r *run) write(ctx context.Context, g *group, op ledger.Operation, rows []*Row) error {
+	batch := make([]ledger.Transaction, len(rows))
+	for i, row := range rows {
+		batch[i] = g.after[row.Key]
+	}
+	if err := r.lease(ctx, LedgerCall); err != nil {
+		return err
+	}
+	c, cancel := context.WithTimeout(ctx, LedgerCall)
+	wrote, err := r.p.Ledger.Write(c, g.token, g.bookID, op, batch)
+	cancel()
+	switch {
+	case errors.Is(err, ledger.ErrRefused) && len(rows) > 1:
+		half := len(rows) / 2
+		if err := r.write(ctx, g, op, rows[:half]); err != nil {
+			return err
+		}
+		return r.write(ctx, g, op, rows[half:])
+	case errors.Is(err, ledger.ErrRefused):
+		rows[0].refuse()
+		return nil
+	case err != nil:
+		return err
+	}
+	if op == ledger.Revive {
+		return nil // heard with the update that follows
+	}
+	byRemoteID := map[string]string{}
+	for _, t := range wrote {
+		for _, id := range t.RemoteIDs {
+			if !t.Trashed {
+				byRemoteID[id] = t.ID
+			}
+		}
+	}
+	for _, row := range rows {
+		if record := byRemoteID[row.Key]; record != "" {
+			row.confirm(record)
+		}
+	}
+	return nil
+}
+
+// refuse keeps a row aside because the Book will not have it as it is.
+func (row *Row) refuse() {
+	switch row.Intent {
+	case ToCreate:
+		row.State, row.Reason = Aside, ReasonRefused
+	case ToTrash:
+		row.Flag, row.Waiting = TakenBack, false
+	default:
+		row.Flag, row.Bank = Changed, row.After
+	}
+	row.forgo()
+}
+
+// hearSkipped asks about rows that the Book did not name in its answers: new records whose remote id it has already,
+// trashed ones, and what it silently left as it was. The last are kept aside, since sending them again cannot help.
+func (r *run) hearSkipped(ctx context.Context, g *group) error {
+	skipped := g.open()
+	was := make([]Row, len(skipped))
+	for i, row := range skipped {
+		was[i] = *row
+	}
+	if err := r.hear(ctx, g.booking, skipped); err != nil {
+		return err
+	}
+	for i, row := range skipped {
+		if row.Intent == "" && !row.fulfils(&was[i]) {
+			row.Intent, row.After = was[i].Intent, was[i].After
+			row.refuse()
+		}
+	}
+	return nil
+}
+
+// fulfils reports whether a row that was heard of is as its intent wanted it, or in a person's hand.
+func (row *Row) fulfils(intended *Row) bool {
+	switch {
+	case row.State == Hand:
+		return true
+	case intended.Intent == ToCreate:
+		return row.State == Standing
+	case intended.Intent == ToTrash:
+		return row.State == Binned
+	}
+	return row.State == Standing && row.Written.Equal(*intended.After)
+}
+
+// hear asks the Book what became of open intents.
+func (r *run) hear(ctx context.Context, b booking, rows []*Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	o, err := r.open(ctx, b)
+	if err != nil {
+		return err
+	}
+	if o.blocked != "" {
+		return nil // they stay open
+	}
+	now, err := r.find(ctx, b, o, rows)
+	if err != nil {
+		o.blocked, err = r.blocks(err)
+		return err
+	}
+	for _, row := range rows {
+		row.hear(now[row.Key])
+	}
+	return nil
+}
+
+// few is the number of records that are asked for one by one rather than by Account and dates.
+const few = 5
+
+// find reads the records of rows, by key: those that stand, else those in the trash. Records are known by their remote
+// ids, because merging two gives a new record that carries the ids of both.
+func (r *run) find(ctx context.Context, b booking, o *opened, rows []*Row) (map[string]*ledger.Transaction, error) {
+	found := map[string]*ledger.Transaction{}
+	if len(rows) > few {
+		if err := r.findByAccount(ctx, b, o, rows, found); err != nil {
+			return nil, err
+		}
+	}
+	for _, row := range rows {
+		if found[row.Key] != nil || (len(rows) > few && row.Intent == ToCreate) {
+			// A new record that is nowhere near where it was to be was not made. Should a person have moved it in these
+			// seconds, its remote id prevents a second one.
+			continue
+		}
+		for _, trashed := range []bool{false, true} {
+			if found[row.Key] != nil {
+				break
+			}
+			if err := r.collect(ctx, b, o, ledger.Query{RemoteID: row.Key, Trashed: trashed}, found); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return found, nil
+}
+
+// findByAccount reads the records of each Account between the first and the last date of its rows.
+func (r *run) findByAccount(ctx context.Context, b booking, o *opened, rows []*Row, found map[string]*ledger.Transaction) error {
+	type span struct{ from, to civil.Date }
+	spans := map[string]span{}
+	for _, row := range rows {
+		s, known := spans[row.Account]
+		for _, v := range []*Values{&row.Written, row.After} {
+			if v == nil {
+				continue
+			}
+			if !known || v.Date.Before(s.from) {
+				s.from = v.Date
+			}
+			if !known || v.Date.After(s.to) {
+				s.to = v.Date
+			}
+			known = true
+		}
+		spans[row.Account] = s
+	}
+	for _, a := range o.book.Accounts {
+		s, wanted := spans[a.ID]
+		if !wanted {
+			continue
+		}
+		for _, trashed := range []bool{false, true} {
+			if err := r.collect(ctx, b, o, ledger.Query{Account: a.Name, From: s.from, To: s.to, Trashed: trashed}, found); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// collect adds what a query finds, by remote id; a record that stands wins over one in the trash.
+func (r *run) collect(ctx context.Context, b booking, o *opened, q ledger.Query, found map[string]*ledger.Transaction) error {
+	for {
+		page, err := ask(ctx, r, b, o, func(ctx context.Context) (ledger.Found, error) {
+			return r.p.Ledger.Find(ctx, o.token, b.bookID, q)
+		})
+		if err != nil {
+			return err
+		}
+		for i := range page.Transactions {
+			t := &page.Transactions[i]
+			for _, id := range t.RemoteIDs {
+				if old := found[id]; old == nil || (old.Trashed && !t.Trashed) {
+					found[id] = t
+				}
+			}
+		}
+		if page.Cursor == "" {
+			return nil
+		}
+		q.Cursor = page.Cursor
+	}
+}

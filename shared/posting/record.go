@@ -1,0 +1,490 @@
+package posting
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"cloud.google.com/go/civil"
+
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/ledger"
+	"github.com/bkper/automations-portal/shared/store"
+)
+
+// page records one page of the bank into every Book that it concerns.
+func (r *run) page(ctx context.Context, page *bank.Page) error {
+	for {
+		targets, err := r.targets(ctx, r.touched(page))
+		if err != nil {
+			return err
+		}
+		if err := r.remember(ctx, targets, page); err != nil {
+			return err
+		}
+		var todo []planned
+		for _, t := range targets {
+			if t.blocked == "" {
+				todo = append(todo, planned{t, plan(t, r.j, page, t.from)})
+			}
+		}
+		if err = r.record(ctx, todo, r.named(page)); err == nil {
+			err = r.leaveBehind(ctx, targets)
+		}
+		if err == nil {
+			r.progress(targets, page)
+			r.stumbles = 0
+			return nil
+		}
+		if !errors.Is(err, errConfig) && !errors.Is(err, errAgain) {
+			return err
+		}
+		if err := r.obey(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// planned is what is wanted of one integration.
+type planned struct {
+	*target
+	wishes []*wish
+}
+
+// obey files what was done and looks again at what people want; errConfig where the connection is to be silent.
+func (r *run) obey(ctx context.Context) error {
+	if err := r.commit(ctx, false, nil); err != nil {
+		return err
+	}
+	if err := r.reload(ctx); err != nil {
+		return err
+	}
+	if r.conn.State != bank.Active {
+		return errConfig
+	}
+	return nil
+}
+
+// touched lists the accounts that a page says something of. A removal without an account may be of any.
+func (r *run) touched(page *bank.Page) []string {
+	seen := map[string]bool{}
+	for i := range page.Changed {
+		seen[page.Changed[i].Account] = true
+	}
+	for _, g := range page.Removed {
+		seen[g.Account] = true
+	}
+	for _, u := range page.Unusable {
+		seen[u.Account] = true
+	}
+	var accounts []string
+	for _, a := range r.conn.Accounts {
+		if seen[a.ID] || seen[""] {
+			accounts = append(accounts, a.ID)
+		}
+	}
+	return accounts
+}
+
+// targets finds the integrations that these accounts feed in this read, and opens their Books.
+func (r *run) targets(ctx context.Context, accounts []string) ([]*target, error) {
+	if err := r.routes(ctx, accounts); err != nil {
+		return nil, err
+	}
+	var targets []*target
+	for _, id := range accounts {
+		key, _ := r.conn.KeyOf(id)
+		for _, i := range r.feeds[key] {
+			t, err := r.target(ctx, i, id)
+			if err != nil {
+				return nil, err
+			}
+			if t != nil {
+				targets = append(targets, t)
+			}
+		}
+	}
+	return targets, nil
+}
+
+// routes reads the integrations of accounts that the run has not met yet.
+func (r *run) routes(ctx context.Context, accounts []string) error {
+	var unknown []string
+	for _, id := range accounts {
+		if key, ok := r.conn.KeyOf(id); ok {
+			if _, known := r.feeds[key]; !known {
+				r.feeds[key] = nil
+				unknown = append(unknown, store.AccountKey(r.conn.ID, key))
+			}
+		}
+	}
+	for chunk := range slices.Chunk(unknown, 30) {
+		found, err := store.Integrations.Find(ctx, r.p.Store, store.Query{Field: store.ByAccount, Any: chunk})
+		if err != nil {
+			r.feeds = map[string][]*bank.Integration{}
+			return storeError{err}
+		}
+		for _, i := range found {
+			r.feeds[i.Key] = append(r.feeds[i.Key], i)
+		}
+	}
+	return nil
+}
+
+// target makes an integration ready for this read; nil where the read is not for it.
+func (r *run) target(ctx context.Context, i *bank.Integration, account string) (*target, error) {
+	read := r.e.Read
+	_, served := read.Serves[i.ID]
+	switch {
+	case i.Paused:
+		return nil, nil
+	case i.Epoch > 0 && i.Want > i.Have && !served:
+		return nil, nil // all of the new item's names are new: they wait until history was compared
+	case read.Claiming && i.Epoch == 0:
+		return nil, nil
+	}
+	t := &target{Integration: i, provider: r.conn.Provider, from: account}
+	if served && i.Epoch > 0 {
+		t.claims = loosely
+		if read.Claiming {
+			t.claims = exactly
+		}
+	}
+	o, err := r.open(ctx, booking{i.Book, i.As})
+	if err != nil {
+		return nil, err
+	}
+	t.opened = *o
+	if t.blocked == "" {
+		t.blocked = fit(i, o.book)
+	}
+	return t, nil
+}
+
+// fit says why a Book that can be opened cannot take the rows of an integration; "" where it can.
+func fit(i *bank.Integration, b *ledger.Book) string {
+	at := slices.IndexFunc(b.Accounts, func(a ledger.Account) bool { return a.ID == i.Account })
+	switch {
+	case !b.Permission.Records():
+		return "no_access"
+	case at < 0:
+		return "account_gone"
+	case b.Accounts[at].Archived:
+		return "account_archived"
+	}
+	return ""
+}
+
+// open reads a Book as a user, once a run.
+func (r *run) open(ctx context.Context, b booking) (*opened, error) {
+	if o := r.books[b]; o != nil {
+		return o, nil
+	}
+	o := &opened{}
+	var err error
+	if o.token, err = r.p.Grants.Token(ctx, b.as); err == nil {
+		o.book, err = ask(ctx, r, b, o, func(ctx context.Context) (*ledger.Book, error) {
+			book, err := r.p.Ledger.Book(ctx, o.token, b.bookID)
+			return &book, err
+		})
+	}
+	if err != nil {
+		if o.blocked, err = r.blocks(err); err != nil {
+			return nil, err
+		}
+	}
+	r.books[b] = o
+	return o, nil
+}
+
+// ask calls the ledger for something that changes nothing, with a fresh token where the present one is refused.
+func ask[T any](ctx context.Context, r *run, b booking, o *opened, do func(context.Context) (T, error)) (T, error) {
+	v, err := call(ctx, r, LedgerCall, do)
+	if errors.Is(err, ledger.ErrLogin) {
+		if o.token, err = r.p.Grants.Fresh(ctx, b.as); err != nil {
+			return v, err
+		}
+		v, err = call(ctx, r, LedgerCall, do)
+	}
+	return v, err
+}
+
+// blocks turns an error about one Book into the code for which its integrations stay behind while the others go on. An
+// error that may pass fails the run instead, until patience is at its end.
+func (r *run) blocks(err error) (code string, fatal error) {
+	var broken storeError
+	switch kind := bank.KindOf(err); {
+	case errors.As(err, &broken), errors.Is(err, ErrFenced), errors.Is(err, errConfig):
+		return "", err
+	case errors.Is(err, ledger.ErrNoAccess):
+		return "no_access", nil
+	case errors.Is(err, ledger.ErrNotFound):
+		return "book_gone", nil
+	case errors.Is(err, ledger.ErrLogin), kind == bank.UserMustAct:
+		return "consent_required", nil
+	case (kind == bank.Retry || kind == bank.RetryAfter) && r.e.Failures < patience:
+		return "", err
+	}
+	return "ledger_unavailable", nil
+}
+
+// remember looks up what the journal holds on a page, and asks the Book about rows whose intent was never heard of.
+func (r *run) remember(ctx context.Context, targets []*target, page *bank.Page) error {
+	byID, whole := map[string][]string{}, []string{}
+	for _, t := range targets {
+		ids := idsOf(page, t.from)
+		pages := r.e.Progress[t.ID].Recorded/200 + 1
+		if _, served := r.e.Read.Serves[t.ID]; served || t.claims != noClaims || len(ids)/30 > pages {
+			whole = append(whole, t.ID)
+		} else {
+			byID[t.ID] = ids
+		}
+	}
+	if err := r.j.all(ctx, whole); err != nil {
+		return storeError{err}
+	}
+	if err := r.j.lookup(ctx, byID); err != nil {
+		return storeError{err}
+	}
+	unheard := map[booking][]*Row{}
+	for _, t := range targets {
+		for _, id := range idsOf(page, t.from) {
+			if row := r.j.find(t.ID, id); row != nil && row.Intent != "" && t.blocked == "" {
+				unheard[booking{t.Book, t.As}] = append(unheard[booking{t.Book, t.As}], row)
+			}
+		}
+	}
+	for b, rows := range unheard {
+		if err := r.hear(ctx, b, rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// idsOf lists the bank's ids that a page names for one account.
+func idsOf(page *bank.Page, account string) []string {
+	var ids []string
+	for i := range page.Changed {
+		if t := &page.Changed[i]; t.Account == account {
+			ids = append(ids, t.ID)
+			if t.PendingID != "" {
+				ids = append(ids, t.PendingID)
+			}
+		}
+	}
+	for _, g := range page.Removed {
+		if g.Account == "" || g.Account == account {
+			ids = append(ids, g.ID)
+		}
+	}
+	for _, u := range page.Unusable {
+		if u.Account == account && u.ID != "" {
+			ids = append(ids, u.ID)
+		}
+	}
+	return ids
+}
+
+// named lists what a page names, where the end of the read must know.
+func (r *run) named(page *bank.Page) []string {
+	if !r.e.Read.Named || r.e.Read.Claiming {
+		return nil
+	}
+	ids := make([]string, len(page.Changed))
+	for i := range page.Changed {
+		ids[i] = page.Changed[i].ID
+	}
+	return ids
+}
+
+// leaveBehind marks the integrations whose Book could not take rows: their history is read again once it can.
+func (r *run) leaveBehind(ctx context.Context, targets []*target) error {
+	codes := map[string]string{}
+	for _, t := range targets {
+		if o := r.books[booking{t.Book, t.As}]; t.blocked == "" && o != nil {
+			t.blocked = o.blocked // found out while writing
+		}
+		if t.blocked != "" && !r.left[t.ID] {
+			codes[t.ID] = t.blocked
+		}
+	}
+	if len(codes) == 0 {
+		return nil
+	}
+	if err := r.commit(ctx, true, r.behind(codes)); err != nil {
+		return err
+	}
+	for id, code := range codes {
+		r.left[id] = true
+		r.log.WarnContext(ctx, "an integration stays behind", "integration", id, "code", code)
+	}
+	return nil
+}
+
+// behind is the part of a commit that marks integrations.
+func (r *run) behind(codes map[string]string) func(store.Tx) (func() error, error) {
+	return func(tx store.Tx) (func() error, error) {
+		var ids []string
+		for id := range codes {
+			ids = append(ids, id)
+		}
+		slices.Sort(ids)
+		is, err := store.Integrations.LoadAll(tx, ids...)
+		if err != nil {
+			return nil, err
+		}
+		r.e.Behind = true
+		return func() error {
+			for n, i := range is {
+				if i == nil || i.State != bank.Live {
+					continue
+				}
+				i.Want++
+				i.Behind, i.Until = codes[ids[n]], r.now().Add(blockedFor)
+				if err := store.Integrations.Put(tx, i); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, nil
+	}
+}
+
+// progress counts what a page brought.
+func (r *run) progress(targets []*target, page *bank.Page) {
+	oldest := map[string]civil.Date{}
+	for i := range page.Changed {
+		t := &page.Changed[i]
+		if d, ok := oldest[t.Account]; !ok || t.Date.Before(d) {
+			oldest[t.Account] = t.Date
+		}
+	}
+	for _, t := range targets {
+		if d, ok := oldest[t.from]; ok {
+			r.count(t.ID, func(p *bank.Progress) {
+				if p.Oldest == (civil.Date{}) || d.Before(p.Oldest) {
+					p.Oldest = d
+				}
+			})
+		}
+	}
+}
+
+func (r *run) count(integration string, change func(*bank.Progress)) {
+	if r.e.Progress == nil {
+		r.e.Progress = map[string]bank.Progress{}
+	}
+	p := r.e.Progress[integration]
+	change(&p)
+	r.e.Progress[integration] = p
+}
+
+// record carries wishes out: it looks at what stands, commits to the intents, writes to the Books and hears what they say.
+// errConfig: people have changed something; what was not sent is not going to be. errAgain: the Book stumbled. The caller
+// plans again.
+func (r *run) record(ctx context.Context, todo []planned, named []string) error {
+	groups := map[booking]*group{}
+	var order []*group
+	for _, p := range todo {
+		b := booking{p.Book, p.As}
+		g := groups[b]
+		if g == nil {
+			g = &group{booking: b, opened: r.books[b], after: map[string]ledger.Transaction{}}
+			groups[b] = g
+			order = append(order, g)
+		}
+		g.wishes = append(g.wishes, p)
+	}
+	var segments []*Segment
+	for _, g := range order {
+		if err := r.decide(ctx, g); err != nil {
+			return err
+		}
+		if len(g.rows) > 0 {
+			g.segment = &Segment{Book: g.bookID, As: g.as, Rows: g.rows}
+			segments = append(segments, g.segment)
+		}
+	}
+	if len(named) > 0 {
+		if len(segments) == 0 {
+			segments = append(segments, &Segment{})
+		}
+		segments[0].Named = named
+	}
+	if len(segments) == 0 {
+		return nil
+	}
+	if err := r.intend(ctx, segments); err != nil {
+		return err
+	}
+	return r.deliver(ctx, order)
+}
+
+// intend commits to the intents of segments. Nothing of them may be sent before.
+func (r *run) intend(ctx context.Context, segments []*Segment) error {
+	r.e.Seq++
+	for _, s := range segments {
+		s.Connection, s.Seq, s.No, s.At = r.conn.ID, r.e.Seq, r.e.Read.No, r.now()
+		s.ID = segmentID(r.conn.ID, s.Seq, s.Book, s.As)
+		for _, row := range s.Rows {
+			r.e.Read.Waiting = r.e.Read.Waiting || row.Waiting
+		}
+	}
+	r.e.Open = segments
+	if err := r.commit(ctx, true, nil); err != nil {
+		if errors.Is(err, errConfig) {
+			r.e.Open = nil
+			r.e.Seq--
+		}
+		return err
+	}
+	return nil
+}
+
+// deliver sends the intents of all groups and moves their segments to those that the next commit files.
+func (r *run) deliver(ctx context.Context, groups []*group) error {
+	var stop error
+	for _, g := range groups {
+		if g.segment == nil {
+			continue
+		}
+		if errors.Is(stop, errConfig) {
+			g.forgoAll()
+			continue
+		}
+		switch err := r.send(ctx, g); {
+		case errors.Is(err, errConfig):
+			g.forgoAll()
+			stop = err
+		case errors.Is(err, errAgain):
+			stop = err
+		case err != nil:
+			return err
+		}
+	}
+	for _, s := range r.e.Open {
+		r.j.note(s)
+		for _, row := range s.Rows {
+			r.tally(row)
+		}
+	}
+	r.done = append(r.done, r.e.Open...)
+	r.e.Open = nil
+	return stop
+}
+
+func (r *run) tally(row *Row) {
+	r.count(row.Integration, func(p *bank.Progress) {
+		if row.created && row.State == Standing {
+			p.Recorded++
+			p.Last = r.now()
+		}
+		if row.State == Aside {
+			p.Aside++
+		}
+		if row.Flag != "" {
+			p.Flagged++
+		}
+	})
+}
