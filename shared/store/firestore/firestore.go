@@ -77,7 +77,7 @@ func (s *Store) connected(ctx context.Context) (*client.Client, error) {
 	if s.client != nil {
 		return s.client, nil
 	}
-	made, err := client.NewClient(context.WithoutCancel(ctx), append(emulator(), s.options.Client...)...)
+	made, err := client.NewClient(context.WithoutCancel(ctx), append(emulated(), s.options.Client...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to Firestore: %w", err)
 	}
@@ -86,8 +86,8 @@ func (s *Store) connected(ctx context.Context) (*client.Client, error) {
 	return made, nil
 }
 
-// emulator gives the client's options for an emulator, if there is one.
-func emulator() []option.ClientOption {
+// emulated gives the client's options for an emulator, if there is one.
+func emulated() []option.ClientOption {
 	host := os.Getenv("FIRESTORE_EMULATOR_HOST")
 	if host == "" {
 		return nil

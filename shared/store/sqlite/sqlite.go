@@ -170,10 +170,11 @@ func ended(ctx context.Context, err error) error {
 
 // Update runs body in the one transaction that can be open. A body that calls Update waits for itself until ctx ends.
 func (s *Store) Update(ctx context.Context, body func(store.Tx) error) error {
-	begun, err := s.begin(ctx)
+	conn, begun, err := s.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("update: %w", err)
 	}
+	defer conn.Close()
 	defer begun.Rollback() // of no effect after Commit
 	t := &tx{ctx: ctx, tx: begun}
 	writes, err := t.Done(body(t))
@@ -186,13 +187,24 @@ func (s *Store) Update(ctx context.Context, body func(store.Tx) error) error {
 	return s.commit(ctx, begun)
 }
 
-// begin takes the write lock. Other pools and processes may hold it for longer than the driver is willing to wait.
-func (s *Store) begin(ctx context.Context) (*sql.Tx, error) {
+// begin takes the write lock. While another pool or process holds it SQLite waits without minding the context, so it is let
+// to wait for short times only. The connection is to be closed after the transaction.
+func (s *Store) begin(ctx context.Context) (*sql.Conn, *sql.Tx, error) {
+	conn, err := s.writes.Conn(ctx)
+	if err != nil {
+		return nil, nil, ended(ctx, err)
+	}
+	if _, err := conn.ExecContext(ctx, `PRAGMA busy_timeout = 100`); err != nil {
+		return nil, nil, errors.Join(ended(ctx, err), conn.Close())
+	}
 	for {
-		begun, err := s.writes.BeginTx(ctx, nil)
+		begun, err := conn.BeginTx(ctx, nil)
+		if err == nil {
+			return conn, begun, nil
+		}
 		var e *driver.Error
 		if busy := errors.As(err, &e) && e.Code()&0xff == codes.SQLITE_BUSY; !busy || ctx.Err() != nil {
-			return begun, ended(ctx, err)
+			return nil, nil, errors.Join(ended(ctx, err), conn.Close())
 		}
 	}
 }

@@ -20,7 +20,9 @@ import (
 // The limits of store.Document, store.Query and store.Tx.
 const (
 	maxDocument = 1_000_000 // bytes of body and index
-	maxUpdate   = 8_000_000 // bytes of all writes
+	maxUpdate   = 4_000_000 // bytes of all writes, with …
+	eachWrite   = 500       // … for the name of a document and the fields' own names
+	eachValue   = 16        // … for what surrounds a value in a request
 	maxWrites   = 1_000
 	maxIDs      = 1_000
 	maxLimit    = 1_000
@@ -77,9 +79,9 @@ func (w *Writes) Delete(kind, id string) {
 
 func (w *Writes) add(size int, write Write) {
 	for _, t := range write.Terms {
-		size += len(t.Field) + len(t.Value)
+		size += len(t.Value) + eachValue
 	}
-	w.size += size
+	w.size += size + eachWrite
 	w.list = append(w.list, write)
 	if w.size > maxUpdate {
 		w.fail(fmt.Errorf("one transaction writes more than %d bytes", maxUpdate))
