@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -315,6 +317,19 @@ func TestPostWithoutAnIDCreatesAndPosts(t *testing.T) {
 	}
 	if !slices.Equal(touched, []string{"Bank 7.25", "Rent -7.25"}) {
 		t.Errorf("touched accounts = %v", touched)
+	}
+}
+
+func TestATransactionOfAnAccountWithItselfIsListedOnceAndMovesNothing(t *testing.T) {
+	w := start(t, bkper.Options{})
+	in := w.full("r", "2026-01-02", "1")
+	in.DebitAccount = in.CreditAccount
+	must(w.s.Post(owner, w.book, in))(t)
+	if got := w.found("account:Bank"); got != "r" {
+		t.Errorf("listed %q", got)
+	}
+	if got := w.balance("Bank"); got != "0.00" {
+		t.Errorf("balance = %s", got)
 	}
 }
 
@@ -702,6 +717,30 @@ func TestEventsTellWhatHappened(t *testing.T) {
 	}
 }
 
+func TestCallersAtOnceCreateARemoteIDOnce(t *testing.T) {
+	w := start(t, bkper.Options{})
+	var created atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range 50 {
+				got, err := w.s.CreateBatch(owner, w.book, []bkper.Transaction{w.draft(fmt.Sprint("r", i), "2026-01-02", "1")})
+				if err != nil {
+					t.Error(err)
+				}
+				created.Add(int64(len(got)))
+				if _, err := w.s.Transactions(viewer, w.book, "account:Bank", 10, ""); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := len(w.find("")); got != 50 || created.Load() != 50 {
+		t.Errorf("%d stand, %d answers said created, want 50", got, created.Load())
+	}
+}
+
 func TestEverythingSurvivesARestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sandbox.db")
 	open := func() *disk.DB {
@@ -736,12 +775,11 @@ func TestEverythingSurvivesARestart(t *testing.T) {
 	if got := must(again.CreateBatch(owner, w.book, []bkper.Transaction{w.draft("p", "2026-01-03", "4.50"), w.draft("new", "2026-01-03", "1")}))(t); remoteIDs(got) != "new" {
 		t.Errorf("created after the restart: %q", remoteIDs(got))
 	}
-	ids := map[string]bool{}
-	for _, tx := range must(must(again.Hand(w.book))(t).All())(t) {
-		if ids[tx.ID] {
-			t.Errorf("id %s was given twice", tx.ID)
-		}
-		ids[tx.ID] = true
+	for i := range 50 {
+		must(again.Create(owner, w.book, w.draft(fmt.Sprint("new", i), "2026-01-03", "1")))(t)
+	}
+	if got := len(must(must(again.Hand(w.book))(t).All())(t)); got != 54 {
+		t.Errorf("%d transactions, want 54: an id was given twice", got)
 	}
 }
 
