@@ -116,11 +116,13 @@ type Integration struct {
 	ID         string           `json:"id"`
 	Book       string           `json:"book"`
 	BookName   string           `json:"book_name"`
-	Connection string           `json:"connection"`
-	Key        string           `json:"key"` // LinkedAccount.Key
+	Connection string           `json:"connection"` // that feeds it now
+	Key        string           `json:"key"`        // LinkedAccount.Key there
+	Bank       Institution      `json:"bank"`       // of the account, to recognise it under another connection
+	Of         Account          `json:"of"`         // the bank account, as it was when saved
 	Account    string           `json:"account"`
 	AccountTag string           `json:"account_name"` // the Account's name when it was saved
-	Currency   string           `json:"currency"`     // of the bank account
+	Currency   string           `json:"currency"`     // of the bank account; rows in another one are kept aside
 	From       civil.Date       `json:"from"`         // nothing dated before is recorded
 	Pending    bool             `json:"pending"`      // record transactions before they settle
 	Paused     bool             `json:"paused"`
@@ -163,7 +165,8 @@ type Progress struct {
 	Vanished int        `json:"vanished"`        // records that the bank no longer names, too many to take back unasked
 }
 
-// IntegrationID derives the one id that a Book and a bank account have, so that two links at once make one.
+// IntegrationID derives the one id that a Book and a bank account have, so that two links at once make one. It stays when
+// another connection to the same account takes over: the journal hangs on it.
 func IntegrationID(book, key string) string { return Hash(book, key) }
 
 // Replays reports whether history must be read again for the integration, and whether it may be tried now.
@@ -192,8 +195,9 @@ type Session struct {
 	Candidate  string       `json:"candidate,omitempty"` // Candidate.Key that is being kept
 	Duplicate  string       `json:"duplicate,omitempty"` // the connection that already has this bank
 	Created    time.Time    `json:"created"`
-	Expires    time.Time    `json:"expires"` // after this the provider forgets it
-	Due        time.Time    `json:"due,omitzero"`
+	Forgotten  time.Time    `json:"forgotten"`       // after this the provider no longer tells the outcome
+	Due        time.Time    `json:"due,omitzero"`    // when its outcome is asked for, should nobody come back
+	Trying     time.Time    `json:"trying,omitzero"` // of Exchanging: until then an exchange may be under way
 	Ended      time.Time    `json:"ended,omitzero"`
 }
 

@@ -21,7 +21,7 @@ func Match(old []LinkedAccount, now []Account) (accounts []LinkedAccount, moved 
 				}
 			}
 			for k, b := range now { // a second new account that is like the old one leaves it in doubt
-				if unique && k != i && keyed[k] == "" && key != "" && alike(a, b) {
+				if unique && k != i && keyed[k] == "" && key != "" && Alike(a, b) {
 					twins++
 				}
 			}
@@ -33,7 +33,7 @@ func Match(old []LinkedAccount, now []Account) (accounts []LinkedAccount, moved 
 	}
 	assign(func(o LinkedAccount, a Account) bool { return o.ID == a.ID }, false)
 	assign(func(o LinkedAccount, a Account) bool { return a.Persistent != "" && o.Persistent == a.Persistent }, true)
-	assign(func(o LinkedAccount, a Account) bool { return alike(o.Account, a) }, true)
+	assign(func(o LinkedAccount, a Account) bool { return Alike(o.Account, a) }, true)
 
 	byKey := map[string]Account{}
 	for i, a := range now {
@@ -61,8 +61,8 @@ func Match(old []LinkedAccount, now []Account) (accounts []LinkedAccount, moved 
 	return accounts, moved
 }
 
-// alike reports whether two accounts of one institution look like the same one.
-func alike(a, b Account) bool {
+// Alike reports whether two accounts of one institution look like the same one.
+func Alike(a, b Account) bool {
 	if a.Persistent != "" && b.Persistent != "" && a.Persistent != b.Persistent {
 		return false
 	}
