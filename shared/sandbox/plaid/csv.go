@@ -165,21 +165,30 @@ func accountName(account string) string { return "Account " + account }
 
 func mask(account string) string { return account[max(0, len(account)-4):] }
 
-// LoadCSV makes an institution out of a bank's file: all dates are shifted by the same number of days so that the last row
-// falls on lastDay, and user_good has every account of the file. It is found in every country. An institution that was
-// made under the name before is returned as it is, so the dates of what it showed do not move.
+// LoadCSV reads a bank's file (see ReadCSV) and loads it (see LoadStatement).
 func (b *Bank) LoadCSV(r io.Reader, name string, lastDay time.Time) (*Institution, *Statement, error) {
 	s, err := ReadCSV(r)
 	if err != nil {
 		return nil, nil, err
 	}
+	i, err := b.LoadStatement(s, name, lastDay)
+	return i, s, err
+}
+
+// LoadStatement makes an institution out of a bank's file: all dates are shifted by the same number of days so that the
+// last row falls on lastDay, and user_good has every account of the file. It is found in every country. An institution that
+// was made under the name before is returned as it is, so the dates of what it showed do not move.
+func (b *Bank) LoadStatement(s *Statement, name string, lastDay time.Time) (*Institution, error) {
+	if name == "" {
+		return nil, errors.New("an institution needs a name")
+	}
 	id := "ins_" + derivedID("csv", name)[:10]
 	if i := b.own[id]; i != nil {
-		return i, s, nil
+		return i, nil
 	}
 	i, err := b.AddInstitution(id, name, Countries, false)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c := b.newCustomer(id, "user_good")
 	holdings := map[string]*holding{}
@@ -196,7 +205,7 @@ func (b *Bank) LoadCSV(r io.Reader, name string, lastDay time.Time) (*Institutio
 			Date: shift(r.date), Amount: r.amount.Neg(), Currency: r.currency, Description: r.description,
 		})
 	}
-	return i, s, nil
+	return i, nil
 }
 
 func (s *Statement) shift(lastDay time.Time) func(string) string {
