@@ -8,20 +8,25 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Topic is where messages of one sort go.
 type Topic string
 
-// The topics: Rings is pushed to poster, Sessions to connect.
+// The topics: Rings is pushed to poster, Sessions to connect, Disconnects to disconnect.
 const (
-	Rings    Topic = "rings"
-	Sessions Topic = "sessions"
+	Rings       Topic = "rings"
+	Sessions    Topic = "sessions"
+	Disconnects Topic = "disconnects"
 )
+
+// Topics are all of them.
+var Topics = []Topic{Rings, Sessions, Disconnects}
 
 // Message is a doorbell. Fields may be added, never changed: messages of every released version decode for ever.
 type Message struct {
-	Connection string `json:"connection,omitempty"` // look at this connection …
+	Connection string `json:"connection,omitempty"` // Rings, Disconnects: look at this connection …
 	Provider   string `json:"provider,omitempty"`   // … or at the one with this item of this provider
 	Item       string `json:"item,omitempty"`
 	Deep       bool   `json:"deep,omitempty"`    // look again at what may have changed silently
@@ -64,4 +69,14 @@ func Decode(body []byte) (Delivery, error) {
 		return Delivery{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return d, nil
+}
+
+// DeadLetter is a message that was refused as often as the broker delivers one. It waits for an operator, who lets it be
+// delivered again once the reason is gone.
+type DeadLetter struct {
+	ID        string // names it to the broker that has it
+	Topic     Topic
+	Data      []byte // the message's JSON
+	Attempts  int    // how often it was delivered
+	Published time.Time
 }

@@ -27,6 +27,7 @@ type Engine struct {
 	Lease Lease     `json:"lease"`
 	Due   time.Time `json:"due,omitzero"` // when sync must ring; absent where nothing is to be done
 
+	Item   string `json:"item,omitempty"`   // whose cursor it is
 	Cursor string `json:"cursor,omitempty"` // the bank was read to here, and all of it was recorded
 	Read   *Read  `json:"read,omitempty"`   // the read under way
 	Seq    int64  `json:"seq"`              // segments are numbered by it
@@ -122,7 +123,22 @@ func Stopped(ctx context.Context, r store.Reader, connection string, mark int64,
 	if err != nil {
 		return false, err
 	}
-	return e.Obeyed >= mark || e.Lease.Until.IsZero() || now.After(e.Lease.Until.Add(LedgerCall)), nil
+	return e.Quiet(mark, now), nil
+}
+
+// Quiet is Stopped for an engine in hand.
+func (e *Engine) Quiet(mark int64, now time.Time) bool {
+	return e.Obeyed >= mark || e.Lease.Until.IsZero() || now.After(e.Lease.Until.Add(LedgerCall))
+}
+
+// Adopt takes over what another connection's engine knows of the progress of an integration.
+func (e *Engine) Adopt(integration string, from *Engine) {
+	if p, known := from.Progress[integration]; known {
+		if e.Progress == nil {
+			e.Progress = map[string]bank.Progress{}
+		}
+		e.Progress[integration] = p
+	}
 }
 
 // ring counts a ring, or takes the lease where it is free. It reports whether this process is now the holder.
@@ -178,4 +194,24 @@ func (e *Engine) free(due time.Time) {
 // Rings finds connections that are due, oldest first.
 func Rings(ctx context.Context, r store.Reader, now time.Time, limit int) ([]*Engine, error) {
 	return Engines.Find(ctx, r, store.Query{Due: now, Limit: limit})
+}
+
+// stopWait is how long a person waits for a holder to stop.
+const stopWait = 20 * time.Second
+
+// AwaitStop waits until nothing can be written any more on the basis of a configuration older than mark. It reports false
+// where that takes longer than a person waits.
+func AwaitStop(ctx context.Context, r store.Reader, connection string, mark int64, now func() time.Time, sleep func(context.Context, time.Duration) error) (bool, error) {
+	for until := now().Add(stopWait); ; {
+		stopped, err := Stopped(ctx, r, connection, mark, now())
+		if err != nil || stopped {
+			return stopped, err
+		}
+		if !now().Before(until) {
+			return false, nil
+		}
+		if err := sleep(ctx, 250*time.Millisecond); err != nil {
+			return false, err
+		}
+	}
 }

@@ -321,7 +321,11 @@ func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 		case r.conn.State == bank.Removing || r.conn.State == bank.Disconnected:
 			return 0, nil
 		}
-		if r.token, err = r.p.Tokens.Get(ctx, vault.ConnectionToken(r.conn.ID)); err != nil {
+		r.token, err = r.p.Tokens.Get(ctx, vault.ConnectionToken(r.conn.ID))
+		if errors.Is(err, vault.ErrNotFound) {
+			return 0, &bank.Error{Kind: bank.UserMustAct, Code: "no_token", Err: err}
+		}
+		if err != nil {
 			return 0, fmt.Errorf("token of the connection: %w", err)
 		}
 		if err := r.look(ctx); err != nil {
@@ -365,6 +369,9 @@ func (r *run) reload(ctx context.Context) error {
 		return storeError{err}
 	}
 	r.conn, r.feeds, r.books = conn, map[string][]*bank.Integration{}, map[booking]*opened{}
+	if r.e.Item != conn.Item {
+		r.e.Item, r.e.Cursor, r.e.Read = conn.Item, "", nil // a new item begins at the beginning
+	}
 	if r.e.Known == r.config && r.config != 0 {
 		return nil
 	}

@@ -29,6 +29,12 @@ var Connections = Kind[bank.Connection]{
 		}
 		return index
 	},
+	Due: func(c *bank.Connection) time.Time { // a disconnection that was cut short is finished
+		if c.State == bank.Removing {
+			return c.Updated
+		}
+		return time.Time{}
+	},
 }
 
 // Integrations holds every Integration.

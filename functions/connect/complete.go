@@ -1,0 +1,454 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bkper/automations-portal/shared/access"
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/caller"
+	"github.com/bkper/automations-portal/shared/events"
+	"github.com/bkper/automations-portal/shared/posting"
+	"github.com/bkper/automations-portal/shared/secret"
+	"github.com/bkper/automations-portal/shared/session"
+	"github.com/bkper/automations-portal/shared/store"
+	"github.com/bkper/automations-portal/shared/vault"
+	"github.com/bkper/automations-portal/shared/view"
+	"github.com/bkper/automations-portal/shared/web"
+)
+
+const (
+	exchangeTime = 2 * time.Minute // within which an exchange and what follows has an answer, or will never have one
+	slowestLook  = 30 * time.Minute
+)
+
+// Complete asks what became of a session. Item is what the provider's script told the page, where there is one; it is only
+// looked up, never believed.
+type Complete struct {
+	Session string `json:"session"`
+	Item    string `json:"item,omitempty"`
+}
+
+// Completed says what became of a session.
+type Completed struct {
+	State      string           `json:"state"` // a bank.SessionState
+	Message    string           `json:"message"`
+	Connection *view.Connection `json:"connection,omitempty"`
+}
+
+var messages = map[bank.SessionState]string{
+	bank.Open:       "The bank's sign-in is not finished yet. Finish it in the window of the bank, or start again.",
+	bank.Exchanging: "The bank has agreed; the connection is being kept. Ask again in a moment.",
+	bank.Kept:       "Connected. Link its accounts to Accounts of your Book.",
+	bank.Duplicate:  "You have connected this bank already. Reconnect that connection instead: its integrations stay.",
+	bank.Cancelled:  "The bank's sign-in was left before it was finished. Start again when you are ready.",
+	bank.Refused:    "This is another bank than the one to be reconnected. Reconnect at the same bank, or connect this one anew.",
+	bank.Lost:       "The bank agreed, but its answer was lost, so this connection cannot be used. Connect the bank again; our support has been told.",
+}
+
+func (c *Connect) complete(ctx context.Context, who caller.Caller, r Complete) (Completed, error) {
+	if err := access.ID("/session", r.Session); err != nil {
+		return Completed{}, err
+	}
+	s, err := store.Sessions.Get(ctx, c.Store, r.Session)
+	if errors.Is(err, store.ErrNotFound) || (err == nil && s.Owner != who.Sub) {
+		return Completed{}, web.NotFound("There is no such session, or it is not yours. Start again from Banks.")
+	}
+	if err != nil {
+		return Completed{}, err
+	}
+	if s, err = c.finish(ctx, s, r.Item); err != nil {
+		return Completed{}, access.Explain(err)
+	}
+	return c.completed(ctx, who, s)
+}
+
+func (c *Connect) completed(ctx context.Context, who caller.Caller, s *bank.Session) (Completed, error) {
+	done := Completed{State: string(s.State), Message: messages[s.State]}
+	id := s.Connection
+	if s.State == bank.Duplicate {
+		id = s.Duplicate
+	}
+	if s.State != bank.Kept && s.State != bank.Duplicate {
+		return done, nil
+	}
+	conn, err := store.Connections.Get(ctx, c.Store, id)
+	if err != nil {
+		return done, err
+	}
+	v := view.OfConnection(conn, nil, who.Sub, c.Now())
+	done.Connection = &v
+	return done, nil
+}
+
+// push completes the session that a webhook, or the schedule, tells of.
+func (c *Connect) push(ctx context.Context, d events.Delivery) error {
+	found, err := store.Sessions.Find(ctx, c.Store, store.Query{Field: store.ByRef, Any: []string{d.Session}, Limit: 1})
+	if err != nil || len(found) == 0 {
+		return err // a session that is not ours, or is not written down yet: the schedule will ask
+	}
+	web.Note(ctx, slog.String("session", found[0].ID))
+	_, err = c.finish(ctx, found[0], "")
+	if err == nil {
+		return nil
+	}
+	// What can be tried again is tried when it is due: an event that comes back at once would only slow the others.
+	if due := c.later(ctx, found[0]); due != nil {
+		return due
+	}
+	slog.WarnContext(ctx, "a session could not be completed yet", "session", found[0].ID, "code", bank.CodeOf(err), "err", err)
+	return nil
+}
+
+// later sets the next time at which the outcome of a session is asked for.
+func (c *Connect) later(ctx context.Context, s *bank.Session) error {
+	err := c.change(ctx, s, func(s *bank.Session) bool {
+		now := c.Now()
+		switch {
+		case s.State.Final():
+			return false
+		case now.After(s.Forgotten) && s.State == bank.Open:
+			s.State = bank.Cancelled
+			end(s, now)
+		default:
+			s.Due = now.Add(min(max(now.Sub(s.Created), time.Minute), slowestLook))
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	return c.forget(ctx, s)
+}
+
+func end(s *bank.Session, now time.Time) { s.Due, s.Trying, s.Ended = time.Time{}, time.Time{}, now }
+
+// change edits a session in one transaction; edit returns false to leave it. s becomes what stands afterwards.
+func (c *Connect) change(ctx context.Context, s *bank.Session, edit func(*bank.Session) bool) error {
+	return c.Store.Update(ctx, func(tx store.Tx) error {
+		fresh, err := store.Sessions.Load(tx, s.ID)
+		if err != nil {
+			return err
+		}
+		write := edit(fresh)
+		*s = *fresh
+		if !write {
+			return nil
+		}
+		return store.Sessions.Put(tx, fresh)
+	})
+}
+
+// finish brings a session as far as it can be brought now. It may be called by the page, by a webhook and by the schedule,
+// in any order and at once: each step is fixed in the store before it is taken, so that no two can create two.
+func (c *Connect) finish(ctx context.Context, s *bank.Session, hint string) (*bank.Session, error) {
+	if s.State.Final() {
+		return s, c.forget(ctx, s)
+	}
+	if s.State == bank.Exchanging && c.Now().Before(s.Trying) {
+		return s, nil // somebody is at it
+	}
+	handle, err := c.Vault.Get(ctx, vault.SessionHandle(s.ID))
+	if err != nil {
+		return s, fmt.Errorf("handle of the session: %w", err)
+	}
+	provider := c.Banks[s.Provider]
+	out, err := provider.Outcome(ctx, bank.Visit{Handle: handle, User: session.User(s.Owner), Hint: hint})
+	if err != nil {
+		return s, fmt.Errorf("outcome of the session: %w", err)
+	}
+	switch {
+	case out.State == bank.Visiting && s.State == bank.Open:
+		return s, c.later(ctx, s)
+	case out.State == bank.Finished && (s.Purpose == bank.ToRepair || s.Purpose == bank.ToAccounts):
+		return s, c.repaired(ctx, s)
+	case out.State == bank.Finished && len(out.Candidates) > 0:
+		return s, c.keep(ctx, s, out.Candidates)
+	case s.State == bank.Exchanging:
+		return s, c.keep(ctx, s, nil) // the token may be in the vault already
+	}
+	err = c.change(ctx, s, func(s *bank.Session) bool {
+		if s.State != bank.Open {
+			return false
+		}
+		s.State = bank.Cancelled
+		end(s, c.Now())
+		return true
+	})
+	if err != nil {
+		return s, err
+	}
+	return s, c.forget(ctx, s)
+}
+
+// forget destroys the handle of a session that has ended.
+func (c *Connect) forget(ctx context.Context, s *bank.Session) error {
+	if !s.State.Final() {
+		return nil
+	}
+	return c.Vault.Destroy(ctx, vault.SessionHandle(s.ID))
+}
+
+// keep turns a candidate into the session's connection.
+func (c *Connect) keep(ctx context.Context, s *bank.Session, candidates []bank.Candidate) error {
+	chosen := slices.IndexFunc(candidates, func(o bank.Candidate) bool { return s.Candidate == "" || o.Key == s.Candidate })
+	var candidate bank.Candidate
+	if chosen >= 0 {
+		candidate = candidates[chosen]
+	}
+	if err := c.claim(ctx, s, candidate); err != nil || s.State != bank.Exchanging {
+		if err == nil {
+			err = c.forget(ctx, s)
+		}
+		return err
+	}
+	token, err := c.token(ctx, s, candidate)
+	if err != nil || s.State != bank.Exchanging {
+		return err
+	}
+	item, err := c.Banks[s.Provider].Item(ctx, token)
+	if err != nil {
+		return fmt.Errorf("read the new item: %w", err)
+	}
+	if err := c.commit(ctx, s, item); err != nil {
+		return err
+	}
+	c.ring(ctx, s.Connection)
+	return c.forget(ctx, s)
+}
+
+// errBusy: another session is making an item for the same connection.
+var errBusy = web.Conflict("busy", "This connection is being reconnected in another window. Finish there, or try again in a few minutes.")
+
+// claim fixes, before the exchange, which candidate becomes which connection. It ends the session where the bank is
+// connected already, or is not the one to be reconnected.
+func (c *Connect) claim(ctx context.Context, s *bank.Session, candidate bank.Candidate) error {
+	return c.Store.Update(ctx, func(tx store.Tx) error {
+		fresh, err := store.Sessions.Load(tx, s.ID)
+		if err != nil {
+			return err
+		}
+		*s = *fresh
+		now := c.Now()
+		if s.State.Final() || (s.State == bank.Exchanging && now.Before(s.Trying)) {
+			return nil
+		}
+		if s.State == bank.Open {
+			if err := c.admit(tx, s, candidate); err != nil {
+				return err
+			}
+		}
+		if s.State.Final() {
+			end(s, now)
+		} else {
+			s.State, s.Trying, s.Due = bank.Exchanging, now.Add(exchangeTime), now.Add(exchangeTime)
+			if s.Candidate == "" {
+				s.Candidate = candidate.Key
+			}
+		}
+		return store.Sessions.Put(tx, s)
+	})
+}
+
+// admit decides whether the candidate may become the session's connection, and sets the state that refuses it.
+func (c *Connect) admit(tx store.Tx, s *bank.Session, candidate bank.Candidate) error {
+	if s.Purpose == bank.ToRestore {
+		conn, err := store.Connections.Load(tx, s.Connection)
+		if err != nil {
+			return err
+		}
+		others, err := store.Sessions.Select(tx, store.Query{Field: store.ByConnection, Any: []string{s.Connection}})
+		if err != nil {
+			return err
+		}
+		switch {
+		case conn.Institution.ID != candidate.Institution.ID:
+			s.State = bank.Refused
+		case conn.Item != "": // restored by another session meanwhile
+			s.State, s.Duplicate = bank.Duplicate, conn.ID
+		case slices.ContainsFunc(others, func(o *bank.Session) bool { return o.ID != s.ID && o.State == bank.Exchanging }):
+			return errBusy
+		}
+		return nil
+	}
+	mine, err := store.Connections.Select(tx, store.Query{Field: store.ByOwner, Any: []string{s.Owner}})
+	if err != nil {
+		return err
+	}
+	for _, conn := range mine {
+		if conn.ID != s.Connection && sameBank(conn, s.Provider, candidate) {
+			s.State, s.Duplicate = bank.Duplicate, conn.ID
+		}
+	}
+	return nil
+}
+
+// sameBank reports whether a connection already gives an account of the candidate.
+func sameBank(conn *bank.Connection, provider string, candidate bank.Candidate) bool {
+	if conn.Provider != provider || conn.Institution.ID != candidate.Institution.ID {
+		return false
+	}
+	return slices.ContainsFunc(conn.Accounts, func(a bank.LinkedAccount) bool {
+		return !a.Gone && slices.ContainsFunc(candidate.Accounts, func(b bank.Account) bool {
+			return a.Mask == b.Mask && strings.EqualFold(a.Name, b.Name)
+		})
+	})
+}
+
+// token gives the token of the new item. It is exchanged once, and goes to the vault before anything else; a session whose
+// exchange was begun and whose token is not in the vault is lost, since the provider gives it only once.
+func (c *Connect) token(ctx context.Context, s *bank.Session, candidate bank.Candidate) (secret.String, error) {
+	name := vault.ConnectionToken(s.Connection)
+	token, err := c.Vault.Get(ctx, name)
+	if err == nil || !errors.Is(err, vault.ErrNotFound) {
+		return token, err
+	}
+	var grant bank.Grant
+	if err = errors.New("the provider no longer names the candidate"); candidate.Key != "" {
+		grant, err = c.Banks[s.Provider].Exchange(ctx, candidate)
+	}
+	if err != nil {
+		if k := bank.KindOf(err); candidate.Key != "" && (k == bank.Retry || k == bank.RetryAfter) {
+			return token, fmt.Errorf("exchange: %w", err)
+		}
+		slog.ErrorContext(ctx, "the answer of an exchange was lost: an item at the bank has no owner", "session", s.ID, "provider", s.Provider, "code", bank.CodeOf(err))
+		return token, c.change(ctx, s, func(s *bank.Session) bool {
+			s.State = bank.Lost
+			end(s, c.Now())
+			return true
+		})
+	}
+	for n := 0; ; n++ {
+		if err = c.Vault.Put(ctx, name, grant.Token); err == nil {
+			return grant.Token, nil
+		}
+		if n == 3 {
+			break
+		}
+		if c.Sleep(ctx, time.Second<<n) != nil {
+			break
+		}
+	}
+	// A token that cannot be kept must not leave an item behind that is read, and billed, for nobody.
+	if removed := c.Banks[s.Provider].Remove(context.WithoutCancel(ctx), grant.Token); removed != nil {
+		slog.ErrorContext(ctx, "an item at the bank could neither be kept nor removed", "session", s.ID, "item", grant.Item, "code", bank.CodeOf(removed))
+	}
+	return token, fmt.Errorf("keep the token: %w", err)
+}
+
+// commit writes the connection and ends the session, in one transaction.
+func (c *Connect) commit(ctx context.Context, s *bank.Session, item bank.Item) error {
+	return c.Store.Update(ctx, func(tx store.Tx) error {
+		fresh, err := store.Sessions.Load(tx, s.ID)
+		if err != nil {
+			return err
+		}
+		*s = *fresh
+		if s.State.Final() {
+			return nil
+		}
+		now := c.Now()
+		conn, err := store.Connections.Load(tx, s.Connection)
+		if errors.Is(err, store.ErrNotFound) {
+			conn, err = &bank.Connection{
+				ID: s.Connection, Owner: s.Owner, Email: s.Email, Provider: s.Provider, Country: s.Country, Created: now, Offered: []string{s.Book},
+			}, nil
+		}
+		if err != nil {
+			return err
+		}
+		renewed := len(conn.Accounts) > 0
+		conn.Item, conn.Institution, conn.ConsentExpires = item.ID, item.Institution, item.ConsentExpires
+		conn.Institution.Logo = ""
+		conn.State, conn.Reason, conn.Updated = bank.Active, "", now
+		accounts, moved := bank.Match(conn.Accounts, item.Accounts)
+		conn.Accounts = accounts
+		var is []*bank.Integration
+		if renewed {
+			conn.Epoch++
+			if is, err = posting.Moved(tx, conn, moved); err != nil {
+				return err
+			}
+		}
+		e, err := posting.Load(tx, conn.ID)
+		if err != nil {
+			return err
+		}
+		e.Mark(now)
+		s.State = bank.Kept
+		end(s, now)
+		for _, i := range is {
+			if err := store.Integrations.Put(tx, i); err != nil {
+				return err
+			}
+		}
+		return errors.Join(store.Connections.Put(tx, conn), posting.Engines.Put(tx, e), store.Sessions.Put(tx, s))
+	})
+}
+
+// repaired ends a session whose item lived on: the next look at the bank tells its state and its accounts.
+func (c *Connect) repaired(ctx context.Context, s *bank.Session) error {
+	token, err := c.Vault.Get(ctx, vault.ConnectionToken(s.Connection))
+	if err != nil {
+		return fmt.Errorf("token of the connection: %w", err)
+	}
+	item, err := c.Banks[s.Provider].Item(ctx, token)
+	if err != nil {
+		return fmt.Errorf("read the item: %w", err)
+	}
+	err = c.Store.Update(ctx, func(tx store.Tx) error {
+		fresh, err := store.Sessions.Load(tx, s.ID)
+		if err != nil {
+			return err
+		}
+		*s = *fresh
+		conn, err := store.Connections.Load(tx, s.Connection)
+		if err != nil {
+			return err
+		}
+		if s.State.Final() || conn.Item != item.ID {
+			return nil
+		}
+		accounts, moved := bank.Match(conn.Accounts, item.Accounts)
+		is, err := posting.Moved(tx, conn, moved)
+		if err != nil {
+			return err
+		}
+		e, err := posting.Load(tx, conn.ID)
+		if err != nil {
+			return err
+		}
+		now := c.Now()
+		conn.Accounts, conn.ConsentExpires, conn.Reason, conn.Updated = accounts, item.ConsentExpires, item.NeedsUser, now
+		if conn.State == bank.NeedsUser && item.NeedsUser == "" {
+			conn.State = bank.Active
+		}
+		e.Mark(now)
+		s.State = bank.Kept
+		end(s, now)
+		for _, i := range is {
+			if err := store.Integrations.Put(tx, i); err != nil {
+				return err
+			}
+		}
+		return errors.Join(store.Connections.Put(tx, conn), posting.Engines.Put(tx, e), store.Sessions.Put(tx, s))
+	})
+	if err != nil {
+		return err
+	}
+	c.ring(ctx, s.Connection)
+	return c.forget(ctx, s)
+}
+
+// ring tells the poster of a connection: webhooks that came before it was known were dropped. Should that fail, the
+// schedule finds the connection due.
+func (c *Connect) ring(ctx context.Context, connection string) {
+	if err := c.Events.Publish(ctx, events.Rings, events.Message{Connection: connection, Deep: true}); err != nil {
+		slog.WarnContext(ctx, "could not ring; the schedule will", "connection", connection, "err", err)
+	}
+}

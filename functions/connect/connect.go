@@ -1,0 +1,186 @@
+// Package connect is a person's way to a bank: it starts a session at the bank's sign-in, keeps what the session yields as
+// a Connection, offers the connection to Books, and lets its owner share accounts that were opened since.
+package connect
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/bkper/automations-portal/shared/access"
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/caller"
+	"github.com/bkper/automations-portal/shared/events"
+	"github.com/bkper/automations-portal/shared/posting"
+	"github.com/bkper/automations-portal/shared/secret"
+	"github.com/bkper/automations-portal/shared/session"
+	"github.com/bkper/automations-portal/shared/store"
+	"github.com/bkper/automations-portal/shared/vault"
+	"github.com/bkper/automations-portal/shared/view"
+	"github.com/bkper/automations-portal/shared/web"
+)
+
+// Connect serves the function.
+type Connect struct {
+	Store  store.Store
+	Vault  vault.Vault
+	Banks  map[string]bank.Provider
+	Books  access.BookReader
+	Start  *session.Starter
+	Events events.Publisher
+	Page   string // URL of the portal's page, to which people come back from the bank
+	Edge   *web.Edge
+	Pushes *web.Edge // verifies the subscription of the sessions topic
+	Now    func() time.Time
+	Sleep  func(context.Context, time.Duration) error
+}
+
+// Handler serves the paths below the function's root.
+func (c *Connect) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/{$}", web.Post(c.Edge, "connect", c.connect))
+	mux.Handle("POST /complete", web.Post(c.Edge, "connect/complete", c.complete))
+	mux.Handle("GET /complete", c.Edge.Handle("connect/back", c.back, http.MethodGet))
+	mux.Handle("/complete", web.Post(c.Edge, "connect/complete", c.complete)) // preflights, and 405 for the rest
+	mux.Handle("/offer", web.Post(c.Edge, "connect/offer", c.offer))
+	mux.Handle("/accounts", web.Post(c.Edge, "connect/accounts", c.accounts))
+	mux.Handle("/push", web.Push(c.Pushes, "connect/push", c.push))
+	return mux
+}
+
+// Request starts a session for a bank of a country, from a Book.
+type Request struct {
+	Book     string `json:"book"`
+	Country  string `json:"country"`            // ISO 3166-1 alpha-2
+	Provider string `json:"provider,omitempty"` // where several serve the country
+	Language string `json:"language,omitempty"` // of the person: "en" or "pt"
+}
+
+func (c *Connect) connect(ctx context.Context, who caller.Caller, r Request) (session.Started, error) {
+	var none session.Started
+	if _, err := access.Book(ctx, c.Books, who, r.Book); err != nil {
+		return none, err
+	}
+	provider, err := c.serves(r.Country, r.Provider)
+	if err != nil {
+		return none, err
+	}
+	return c.Start.Start(ctx, who, bank.Session{
+		Book: r.Book, Provider: provider, Country: r.Country, Purpose: bank.ToConnect, Connection: session.NewID(),
+	}, r.Language, secret.String{})
+}
+
+// serves finds the provider of a country.
+func (c *Connect) serves(country, wanted string) (string, error) {
+	var names []string
+	for name, p := range c.Banks {
+		if slices.Contains(p.Countries(), country) && (wanted == "" || wanted == name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return "", web.Unprocessable("country_not_served", "/country", "Banks of this country cannot be connected yet. Import a file of the bank instead.")
+	}
+	slices.Sort(names)
+	return names[0], nil
+}
+
+// Accounts asks to share more accounts of a connection.
+type Accounts struct {
+	Connection string `json:"connection"`
+	Language   string `json:"language,omitempty"`
+}
+
+func (c *Connect) accounts(ctx context.Context, who caller.Caller, r Accounts) (session.Started, error) {
+	var none session.Started
+	conn, err := access.Own(ctx, c.Store, who, r.Connection)
+	if err != nil {
+		return none, err
+	}
+	if conn.State != bank.Active && conn.State != bank.NeedsUser {
+		return none, web.Conflict("disconnected", "This connection is disconnected. Reconnect it first.")
+	}
+	token, err := c.Vault.Get(ctx, vault.ConnectionToken(conn.ID))
+	if err != nil {
+		return none, err
+	}
+	return c.Start.Start(ctx, who, bank.Session{
+		Provider: conn.Provider, Country: conn.Country, Purpose: bank.ToAccounts, Connection: conn.ID,
+	}, r.Language, token)
+}
+
+// Offer offers a connection to a Book, or stops offering it, which ends that Book's integrations of it.
+type Offer struct {
+	Connection string `json:"connection"`
+	Book       string `json:"book"`
+	Offered    bool   `json:"offered"`
+}
+
+func (c *Connect) offer(ctx context.Context, who caller.Caller, r Offer) (view.Connection, error) {
+	var none view.Connection
+	if _, err := access.Own(ctx, c.Store, who, r.Connection); err != nil {
+		return none, err
+	}
+	if r.Offered { // to stop offering, one need not see the Book any more
+		if _, err := access.Book(ctx, c.Books, who, r.Book); err != nil {
+			return none, err
+		}
+	}
+	var conn *bank.Connection
+	err := c.Store.Update(ctx, func(tx store.Tx) (err error) {
+		if conn, err = store.Connections.Load(tx, r.Connection); err != nil {
+			return err
+		}
+		if conn.OfferedTo(r.Book) == r.Offered {
+			return nil
+		}
+		if r.Offered {
+			conn.Offered = append(conn.Offered, r.Book)
+			return store.Connections.Put(tx, conn)
+		}
+		return c.stopOffering(tx, conn, r.Book)
+	})
+	if err != nil {
+		return none, err
+	}
+	return view.OfConnection(conn, nil, who.Sub, c.Now()), nil
+}
+
+func (c *Connect) stopOffering(tx store.Tx, conn *bank.Connection, book string) error {
+	linked, err := store.Integrations.Select(tx, store.Query{Field: store.ByConnection, Any: []string{conn.ID}})
+	if err != nil {
+		return err
+	}
+	e, err := posting.Load(tx, conn.ID)
+	if err != nil {
+		return err
+	}
+	e.Mark(time.Time{})
+	conn.Offered = slices.DeleteFunc(conn.Offered, func(b string) bool { return b == book })
+	conn.Updated = c.Now()
+	for _, i := range linked {
+		if i.Book == book {
+			i.State, i.Updated = bank.Removed, c.Now()
+			if err := store.Integrations.Put(tx, i); err != nil {
+				return err
+			}
+		}
+	}
+	if err := store.Connections.Put(tx, conn); err != nil {
+		return err
+	}
+	return posting.Engines.Put(tx, e)
+}
+
+// back is where the bank's page sends the person: it only goes on to the portal's page, which then asks with its own token
+// what became of the session. That a person came back never means success.
+func (c *Connect) back(w http.ResponseWriter, r *http.Request) error {
+	id := r.URL.Query().Get("session")
+	if err := access.ID("/session", id); err != nil {
+		return err
+	}
+	http.Redirect(w, r, c.Page+"?session="+url.QueryEscape(id), http.StatusSeeOther)
+	return nil
+}

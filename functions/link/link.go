@@ -1,0 +1,313 @@
+// Package link sends a bank account into an Account of a Book from a date on. Saving again changes the Account, the period,
+// whether pending transactions are recorded, or pauses and resumes.
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/civil"
+
+	"github.com/bkper/automations-portal/shared/access"
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/caller"
+	"github.com/bkper/automations-portal/shared/events"
+	"github.com/bkper/automations-portal/shared/ledger"
+	"github.com/bkper/automations-portal/shared/posting"
+	"github.com/bkper/automations-portal/shared/secret"
+	"github.com/bkper/automations-portal/shared/store"
+	"github.com/bkper/automations-portal/shared/view"
+	"github.com/bkper/automations-portal/shared/web"
+)
+
+// Books is the part of a ledger that linking needs.
+type Books interface {
+	access.BookReader
+	CreateAccount(ctx context.Context, token secret.String, book string, a ledger.Account) (ledger.Account, error)
+}
+
+// Grants tells whether a user has a standing grant that works.
+type Grants interface {
+	Token(ctx context.Context, sub string) (secret.String, error)
+}
+
+// Link serves the function.
+type Link struct {
+	Store   store.Store
+	Books   Books
+	Grants  Grants
+	Events  events.Publisher
+	Consent string // URL at which the caller gives a standing grant
+	Edge    *web.Edge
+	Now     func() time.Time
+}
+
+// Handler serves the function.
+func (l *Link) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/{$}", web.Post(l.Edge, "link", l.link))
+	return mux
+}
+
+// Request says which bank account goes where.
+type Request struct {
+	Book       string `json:"book"`
+	Connection string `json:"connection"`
+	Key        string `json:"key"`                // of the bank account, as the lists give it
+	Account    string `json:"account,omitempty"`  // id of an Account of the Book, or …
+	Create     string `json:"create,omitempty"`   // … the name of one to be created, of the right type
+	From       string `json:"from"`               // yyyy-mm-dd: nothing dated before is recorded
+	Pending    bool   `json:"pending,omitempty"`  // record transactions before they settle
+	Paused     bool   `json:"paused,omitempty"`   // record nothing until saved again without it
+	Insist     bool   `json:"insist,omitempty"`   // link although the currencies or fraction digits differ
+	Replaces   string `json:"replaces,omitempty"` // where asked: id of the former integration of the same bank account, or "none"
+}
+
+// earliest is where dates begin to be a slip of the pen.
+var earliest = civil.Date{Year: 1990, Month: time.January, Day: 1}
+
+func (l *Link) link(ctx context.Context, who caller.Caller, r Request) (view.Integration, error) {
+	var none view.Integration
+	book, err := access.EditBook(ctx, l.Books, who, r.Book)
+	if err != nil {
+		return none, err
+	}
+	conn, err := access.Offered(ctx, l.Store, who, r.Connection, r.Book)
+	if err != nil {
+		return none, err
+	}
+	account, err := linkable(conn, r.Key)
+	if err != nil {
+		return none, err
+	}
+	from, err := l.date(r.From)
+	if err != nil {
+		return none, err
+	}
+	if err := fits(account, book, r.Insist); err != nil {
+		return none, err
+	}
+	if err := l.consents(ctx, who); err != nil {
+		return none, err
+	}
+	former, err := l.former(ctx, conn, account, r)
+	if err != nil {
+		return none, err
+	}
+	to, err := l.account(ctx, who, book, account, r)
+	if err != nil {
+		return none, err
+	}
+	i := &bank.Integration{
+		ID: former, Book: book.ID, BookName: book.Name, Connection: conn.ID, Key: account.Key, Bank: conn.Institution, Of: account.Account,
+		Account: to.ID, AccountTag: to.Name, Currency: account.Currency, From: from, Pending: r.Pending, Paused: r.Paused,
+		As: who.Sub, AsEmail: who.Email, State: bank.Live,
+	}
+	e, err := l.save(ctx, who, i)
+	if err != nil {
+		return none, err
+	}
+	web.Note(ctx, slog.String("connection", conn.ID), slog.String("integration", i.ID))
+	if err := l.Events.Publish(ctx, events.Rings, events.Message{Connection: conn.ID}); err != nil {
+		slog.WarnContext(ctx, "could not ring; the schedule will", "connection", conn.ID, "err", err)
+	}
+	return view.OfIntegration(i, e), nil
+}
+
+func linkable(conn *bank.Connection, key string) (bank.LinkedAccount, error) {
+	account, ok := conn.ByKey(key)
+	switch {
+	case conn.State == bank.Disconnected || conn.State == bank.Removing:
+		return account, web.Conflict("disconnected", "This connection is disconnected. Its owner can reconnect it under User Connections.")
+	case !ok || account.Gone:
+		return account, web.NotFound("This connection has no such bank account. Reload the list of its accounts.")
+	case !account.Type.Linkable():
+		return account, web.Unprocessable("not_linkable", "/key", "Banks give no transactions of accounts of this kind. Choose a current, savings, card or loan account.")
+	}
+	return account, nil
+}
+
+func (l *Link) date(text string) (civil.Date, error) {
+	d, err := civil.ParseDate(text)
+	if err != nil {
+		return d, web.Invalid("/from", "The start date must be a date such as 2026-01-31.")
+	}
+	if d.Before(earliest) || d.After(civil.DateOf(l.Now()).AddDays(366)) {
+		return d, web.Unprocessable("date_out_of_range", "/from", "The start date must lie between 1990 and a year from now.")
+	}
+	return d, nil
+}
+
+// fits refuses a bank account whose amounts the Book would not hold as they are.
+func fits(a bank.LinkedAccount, b ledger.Book, insist bool) error {
+	digits, official := bank.Digits(a.Currency)
+	switch {
+	case insist:
+		return nil
+	case b.Currency != "" && !strings.EqualFold(b.Currency, a.Currency):
+		return web.Unprocessable("currency_mismatch", "/key", fmt.Sprintf(
+			"The bank account is in %s and the Book in %s. Link it to a Book in %s, or insist if you know that the Book keeps this Account in %s.",
+			a.Currency, b.Currency, a.Currency, a.Currency))
+	case official && digits > b.Digits:
+		return web.Unprocessable("digits_mismatch", "/key", fmt.Sprintf(
+			"%s has %d decimal places and the Book keeps %d. Raise the Book's decimal places, or insist to keep aside what does not fit.",
+			a.Currency, digits, b.Digits))
+	}
+	return nil
+}
+
+// consents makes sure that records can be made as the caller when the caller is away.
+func (l *Link) consents(ctx context.Context, who caller.Caller) error {
+	_, err := l.Grants.Token(ctx, who.Sub)
+	if bank.KindOf(err) == bank.UserMustAct && err != nil {
+		p := web.Forbidden("Transactions are recorded in your name while you are away. Allow that by signing in once more, then save again.")
+		p.Code, p.URL = "consent_required", l.Consent
+		return p.Because(err)
+	}
+	return access.Explain(err)
+}
+
+// former finds the id that this bank account has, or once had, in the Book, under this connection or an earlier one: the
+// journal of what was recorded hangs on it, and prevents that anything is recorded twice.
+func (l *Link) former(ctx context.Context, conn *bank.Connection, account bank.LinkedAccount, r Request) (string, error) {
+	own := bank.IntegrationID(r.Book, account.Key)
+	known, err := store.Integrations.Find(ctx, l.Store, store.Query{Field: store.ByBook, Any: []string{r.Book}})
+	if err != nil {
+		return "", err
+	}
+	var same []*bank.Integration
+	for _, i := range known {
+		switch {
+		case i.Connection == conn.ID && i.Key == account.Key:
+			return i.ID, nil
+		case i.ID == r.Replaces:
+			return i.ID, l.free(ctx, i)
+		case i.Bank.ID == conn.Institution.ID && i.Connection != conn.ID && bank.Alike(i.Of, account.Account):
+			same = append(same, i)
+		}
+	}
+	if r.Replaces != "" && r.Replaces != "none" {
+		return "", web.Unprocessable("no_such_integration", "/replaces", "The Book has no such integration. Take its id from the list, or \"none\".")
+	}
+	switch {
+	case r.Replaces == "none" || len(same) == 0:
+		return own, nil
+	case len(same) > 1:
+		return "", web.Conflict("which_account", "Several bank accounts that look like this one have fed the Book. Say in \"replaces\" which one it is, or \"none\", so that nothing is recorded twice.")
+	}
+	return same[0].ID, l.free(ctx, same[0])
+}
+
+// free refuses an integration that another connection still feeds.
+func (l *Link) free(ctx context.Context, i *bank.Integration) error {
+	if i.State == bank.Removed {
+		return nil
+	}
+	other, err := store.Connections.Get(ctx, l.Store, i.Connection)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if err == nil && (other.State == bank.Active || other.State == bank.NeedsUser) {
+		return web.Conflict("already_linked", fmt.Sprintf(
+			"This bank account already feeds the Account %q of this Book through another connection. Remove that integration first: what it recorded stays.", i.AccountTag))
+	}
+	return nil
+}
+
+// account finds the Account of the Book, or creates it. The same name again gives the same Account.
+func (l *Link) account(ctx context.Context, who caller.Caller, b ledger.Book, of bank.LinkedAccount, r Request) (ledger.Account, error) {
+	wanted := ledger.Asset
+	if of.Type != bank.Deposit {
+		wanted = ledger.Liability
+	}
+	name := strings.TrimSpace(r.Create)
+	switch {
+	case (r.Account == "") == (name == ""):
+		return ledger.Account{}, web.Invalid("/account", "Choose an Account of the Book, or give the name of a new one; not both.")
+	case len(name) > 100:
+		return ledger.Account{}, web.Invalid("/create", "The name of an Account must be shorter than 100 characters.")
+	}
+	at := slices.IndexFunc(b.Accounts, func(a ledger.Account) bool {
+		return a.ID == r.Account || (name != "" && strings.EqualFold(a.Name, name))
+	})
+	if at < 0 && name != "" {
+		a, err := l.Books.CreateAccount(ctx, who.Token, b.ID, ledger.Account{Name: name, Type: wanted})
+		return a, access.Explain(err)
+	}
+	switch {
+	case at < 0:
+		return ledger.Account{}, web.Unprocessable("no_such_account", "/account", "The Book has no such Account. Reload the list of its Accounts.")
+	case b.Accounts[at].Archived:
+		return ledger.Account{}, web.Unprocessable("account_archived", "/account", "This Account is archived. Restore it in the Book, or choose another one.")
+	case b.Accounts[at].Type != ledger.Asset && b.Accounts[at].Type != ledger.Liability:
+		return ledger.Account{}, web.Unprocessable("account_type", "/account", "A bank account can only feed an asset or a liability Account. Choose another one.")
+	}
+	return b.Accounts[at], nil
+}
+
+// save writes the integration and tells the connection's holder, in one transaction.
+func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration) (e *posting.Engine, err error) {
+	wanted := *i
+	err = l.Store.Update(ctx, func(tx store.Tx) error {
+		*i = wanted
+		now := l.Now()
+		old, err := store.Integrations.Load(tx, i.ID)
+		if errors.Is(err, store.ErrNotFound) {
+			old, err = &bank.Integration{Created: now, From: i.From, Connection: i.Connection}, nil
+		}
+		if err != nil {
+			return err
+		}
+		conn, err := store.Connections.Load(tx, i.Connection)
+		if err != nil {
+			return err
+		}
+		if _, err := linkable(conn, i.Key); err != nil {
+			return err
+		}
+		if conn.Owner != who.Sub && !conn.OfferedTo(i.Book) {
+			return web.Conflict("no_longer_offered", "The connection is no longer offered to this Book. Ask its owner to offer it again.")
+		}
+		if e, err = posting.Load(tx, i.Connection); err != nil {
+			return err
+		}
+		var before *posting.Engine
+		if old.Connection != i.Connection {
+			if before, err = posting.Load(tx, old.Connection); err != nil {
+				return err
+			}
+			if !before.Quiet(before.Config, now) {
+				return web.Conflict("stopping", "The former connection is still letting go of this bank account. Try again in two minutes.")
+			}
+			e.Adopt(i.ID, before)
+		}
+		inherit(i, old, now)
+		e.Mark(now)
+		if before != nil {
+			before.Mark(time.Time{})
+			if err := posting.Engines.Put(tx, before); err != nil {
+				return err
+			}
+		}
+		return errors.Join(posting.Engines.Put(tx, e), store.Integrations.Put(tx, i))
+	})
+	return e, err
+}
+
+// inherit carries over what the poster knows, and asks for history to be read where the save makes more of it wanted.
+func inherit(i, old *bank.Integration, now time.Time) {
+	i.Created, i.Updated, i.Want, i.Have, i.Epoch = old.Created, now, old.Want, old.Have, old.Epoch
+	taken := old.ID != "" && old.Connection != i.Connection
+	if taken {
+		i.Epoch++
+	}
+	if old.ID == "" || taken || old.State != bank.Live || old.Behind != "" || i.From.Before(old.From) || (i.Pending && !old.Pending) || (old.Paused && !i.Paused) {
+		i.Want++
+	}
+}

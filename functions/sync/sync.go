@@ -1,0 +1,84 @@
+// Package sync is the schedule: it rings for every Connection that is due and for what was cut short (sessions at the bank,
+// disconnections), so that a lost webhook or a crash delays and never loses. It does none of the work itself.
+package sync
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bkper/automations-portal/shared/events"
+	"github.com/bkper/automations-portal/shared/posting"
+	"github.com/bkper/automations-portal/shared/store"
+	"github.com/bkper/automations-portal/shared/web"
+)
+
+// perRun bounds what one run rings for, of each sort; the next run, a minute later, goes on.
+const perRun = 1000
+
+// Sync serves the function.
+type Sync struct {
+	Store  store.Reader
+	Events events.Publisher
+	Pushes *web.Edge // verifies the schedule
+	Now    func() time.Time
+}
+
+// Handler takes the schedule's POST at the function's root.
+func (s *Sync) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/{$}", s.Pushes.Handle("sync", s.sync, http.MethodPost))
+	return mux
+}
+
+// Rung counts what was rung for.
+type Rung struct {
+	Connections    int `json:"connections"`
+	Sessions       int `json:"sessions"`
+	Disconnections int `json:"disconnections"`
+}
+
+func (s *Sync) sync(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.Pushes.Caller(w, r); err != nil {
+		return err
+	}
+	rung, err := s.ring(r.Context())
+	if err != nil {
+		return web.Unavailable(0).Because(err)
+	}
+	return web.JSON(w, http.StatusOK, rung)
+}
+
+func (s *Sync) ring(ctx context.Context) (rung Rung, err error) {
+	now := s.Now()
+	engines, err := posting.Rings(ctx, s.Store, now, perRun)
+	if err != nil {
+		return rung, fmt.Errorf("connections that are due: %w", err)
+	}
+	sessions, err := store.Sessions.Find(ctx, s.Store, store.Query{Due: now, Limit: perRun})
+	if err != nil {
+		return rung, fmt.Errorf("sessions that are due: %w", err)
+	}
+	removing, err := store.Connections.Find(ctx, s.Store, store.Query{Due: now.Add(-time.Minute), Limit: perRun})
+	if err != nil {
+		return rung, fmt.Errorf("disconnections that are due: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(32)
+	publish := func(topic events.Topic, m events.Message) {
+		g.Go(func() error { return s.Events.Publish(ctx, topic, m) })
+	}
+	for _, e := range engines {
+		publish(events.Rings, events.Message{Connection: e.Connection})
+	}
+	for _, o := range sessions {
+		publish(events.Sessions, events.Message{Session: o.Ref})
+	}
+	for _, c := range removing {
+		publish(events.Disconnects, events.Message{Connection: c.ID})
+	}
+	return Rung{len(engines), len(sessions), len(removing)}, g.Wait()
+}

@@ -1,0 +1,64 @@
+// Package webhook takes what banks' providers call: it verifies that they sent it, publishes a doorbell, and answers 200
+// only once Pub/Sub has it. It reads no store and holds no token.
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/events"
+	"github.com/bkper/automations-portal/shared/web"
+)
+
+// maxBody is far above what providers send.
+const maxBody = 1 << 20
+
+// Webhook serves the function.
+type Webhook struct {
+	Banks  map[string]bank.Doorbell
+	Events events.Publisher
+	Edge   *web.Edge
+}
+
+// Handler serves /{provider} below the function's root.
+func (h *Webhook) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/{provider}", h.Edge.Handle("webhook", h.take, http.MethodPost))
+	return mux
+}
+
+func (h *Webhook) take(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("provider")
+	doorbell, known := h.Banks[name]
+	if !known {
+		return web.NotFound("No provider of bank data calls here.")
+	}
+	web.Note(r.Context(), slog.String("provider", name))
+	body, err := web.Body(w, r, maxBody)
+	if err != nil {
+		return err
+	}
+	notices, err := doorbell.Verify(r.Context(), r.Header, body)
+	switch {
+	case errors.Is(err, bank.ErrForged):
+		return web.Unauthenticated().Because(err)
+	case errors.Is(err, bank.ErrMalformed):
+		return web.Invalid("", "This is not a webhook of the provider.").Because(err)
+	case err != nil: // the provider calls again
+		return web.Unavailable(0).Because(fmt.Errorf("verify: %w", err))
+	}
+	for _, n := range notices {
+		topic, m := events.Rings, events.Message{Provider: name, Item: n.Item, Deep: n.Deep}
+		if n.Session != "" {
+			topic, m = events.Sessions, events.Message{Session: n.Session}
+		}
+		if err := h.Events.Publish(r.Context(), topic, m); err != nil {
+			return web.Unavailable(0).Because(fmt.Errorf("publish: %w", err))
+		}
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}

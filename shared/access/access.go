@@ -1,0 +1,123 @@
+// Package access decides what a verified caller may do in a Book and with a connection, and says so when it is not
+// allowed. What a caller may not see looks exactly like what does not exist.
+package access
+
+import (
+	"context"
+	"errors"
+	"regexp"
+
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/caller"
+	"github.com/bkper/automations-portal/shared/ledger"
+	"github.com/bkper/automations-portal/shared/secret"
+	"github.com/bkper/automations-portal/shared/store"
+	"github.com/bkper/automations-portal/shared/web"
+)
+
+// BookReader is the part of a Ledger that tells what its user may do.
+type BookReader interface {
+	Book(ctx context.Context, token secret.String, book string) (ledger.Book, error)
+}
+
+// ids are what the project and the ledger make; anything else cannot exist and is never sent anywhere.
+var ids = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+
+// ID refuses what cannot be an id; field is the JSON pointer of the member.
+func ID(field, id string) error {
+	if !ids.MatchString(id) {
+		return web.Invalid(field, "This must be an id of 1 to 128 letters, digits, - and _, as the lists give it.")
+	}
+	return nil
+}
+
+// Book reads a Book that the caller collaborates on.
+func Book(ctx context.Context, l BookReader, c caller.Caller, id string) (ledger.Book, error) {
+	if err := ID("/book", id); err != nil {
+		return ledger.Book{}, err
+	}
+	b, err := l.Book(ctx, c.Token, id)
+	if err != nil {
+		return b, Explain(err)
+	}
+	if !b.Permission.Sees() {
+		return b, noBook()
+	}
+	return b, nil
+}
+
+// EditBook reads a Book whose Accounts and integrations the caller may change.
+func EditBook(ctx context.Context, l BookReader, c caller.Caller, id string) (ledger.Book, error) {
+	b, err := Book(ctx, l, c, id)
+	if err == nil && !b.Permission.Edits() {
+		err = web.Forbidden("Only an owner or editor of this Book may do that: ask one of them, or ask the owner to make you an editor.")
+	}
+	return b, err
+}
+
+// Own reads a connection of the caller.
+func Own(ctx context.Context, r store.Reader, c caller.Caller, id string) (*bank.Connection, error) {
+	conn, err := connection(ctx, r, id)
+	if err == nil && conn.Owner != c.Sub {
+		err = noConnection()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// Offered reads a connection that the caller owns or that was offered to a Book, whose editor the caller must be already.
+func Offered(ctx context.Context, r store.Reader, c caller.Caller, id, book string) (*bank.Connection, error) {
+	conn, err := connection(ctx, r, id)
+	if err == nil && conn.Owner != c.Sub && !conn.OfferedTo(book) {
+		err = noConnection()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+func connection(ctx context.Context, r store.Reader, id string) (*bank.Connection, error) {
+	if err := ID("/connection", id); err != nil {
+		return nil, err
+	}
+	conn, err := store.Connections.Get(ctx, r, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, noConnection()
+	}
+	return conn, err
+}
+
+func noConnection() error {
+	return web.NotFound("There is no such connection, or it is not yours. Your connections are listed under User Connections.")
+}
+
+func noBook() error {
+	return web.NotFound("There is no such Book, or you are not a collaborator on it. Ask its owner to share it with you.")
+}
+
+// Explain turns an error of the ledger or of a provider into an answer that tells the caller what to do.
+func Explain(err error) error {
+	var be *bank.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ledger.ErrLogin):
+		return web.Unauthenticated().Because(err)
+	case errors.Is(err, ledger.ErrNoAccess), errors.Is(err, ledger.ErrNotFound):
+		return noBook().(*web.Problem).Because(err)
+	case errors.Is(err, bank.ErrGone):
+		return web.Conflict("connection_gone", "The bank has ended this connection. Reconnect it: its integrations are kept.").Because(err)
+	case !errors.As(err, &be):
+		return err
+	}
+	switch be.Kind {
+	case bank.Retry, bank.RetryAfter:
+		return web.Unavailable(be.After).Because(err)
+	case bank.UserMustAct:
+		return web.Conflict("sign_in_again", "The bank asks its customer to sign in again. Reconnect the connection first.").Because(err)
+	}
+	return err
+}

@@ -1,0 +1,153 @@
+// Package view is what pages see of connections and integrations: what anyone who may see them needs, and nothing that is
+// private to the person who signed in at the bank.
+package view
+
+import (
+	"time"
+
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/posting"
+)
+
+// Connection is a connection as its owner, or an editor of a Book to which it was offered, sees it.
+type Connection struct {
+	ID             string    `json:"id"`
+	Provider       string    `json:"provider"`
+	Institution    string    `json:"institution"`
+	InstitutionID  string    `json:"institution_id"`
+	Colour         string    `json:"colour,omitempty"`
+	Country        string    `json:"country"`
+	Status         string    `json:"status"`
+	Message        string    `json:"message"` // the status as a sentence that says what to do
+	Mine           bool      `json:"mine"`
+	Accounts       []Account `json:"accounts"`
+	Offered        []string  `json:"offered,omitempty"` // for the owner alone
+	ConsentExpires time.Time `json:"consent_expires,omitzero"`
+	LastSync       time.Time `json:"last_sync,omitzero"`
+	Created        time.Time `json:"created"`
+}
+
+// Account is a bank account.
+type Account struct {
+	Key      string `json:"key"` // for /link
+	Name     string `json:"name"`
+	Mask     string `json:"mask,omitempty"`
+	Type     string `json:"type"`
+	Currency string `json:"currency"`
+	Linkable bool   `json:"linkable"`
+}
+
+// The statuses of a connection.
+const (
+	Connected    = "connected"
+	NeedsYou     = "needs_you"
+	Expiring     = "expiring"
+	Unavailable  = "bank_unavailable"
+	Disconnected = "disconnected"
+	Stopping     = "stopping"
+)
+
+const soon = 14 * 24 * time.Hour
+
+// OfConnection shows a connection to a user. The engine may be nil.
+func OfConnection(c *bank.Connection, e *posting.Engine, sub string, now time.Time) Connection {
+	v := Connection{
+		ID: c.ID, Provider: c.Provider, Institution: c.Institution.Name, InstitutionID: c.Institution.ID, Colour: c.Institution.Colour,
+		Country: c.Country, Mine: c.Owner == sub, Accounts: []Account{}, ConsentExpires: c.ConsentExpires, Created: c.Created,
+	}
+	failures := 0
+	if e != nil {
+		v.LastSync, failures = e.Synced, e.Failures
+	}
+	if v.Mine {
+		v.Offered = c.Offered
+	}
+	v.Status, v.Message = status(c, failures, now)
+	for _, a := range c.Accounts {
+		if !a.Gone {
+			v.Accounts = append(v.Accounts, Account{a.Key, a.Name, a.Mask, string(a.Type), a.Currency, a.Type.Linkable()})
+		}
+	}
+	return v
+}
+
+func status(c *bank.Connection, failures int, now time.Time) (code, message string) {
+	switch {
+	case c.State == bank.Disconnected:
+		return Disconnected, "Disconnected: nothing is read from the bank. Reconnect to go on where it stopped."
+	case c.State == bank.Removing:
+		return Stopping, "Being disconnected."
+	case c.State == bank.NeedsUser:
+		return NeedsYou, "The bank asks its customer to sign in again. Reconnect to go on; nothing is lost meanwhile."
+	case failures >= 3:
+		return Unavailable, "The bank cannot be reached at the moment. It is tried again by itself; nothing is lost meanwhile."
+	case !c.ConsentExpires.IsZero() && c.ConsentExpires.Sub(now) < soon:
+		return Expiring, "The consent at the bank ends soon. Reconnect before then to go on without a gap."
+	}
+	return Connected, "Connected."
+}
+
+// Integration is the use of a bank account on a Book.
+type Integration struct {
+	ID          string        `json:"id"`
+	Book        string        `json:"book"`
+	BookName    string        `json:"book_name"`
+	Connection  string        `json:"connection"`
+	Institution string        `json:"institution"`
+	Key         string        `json:"key"` // of the bank account
+	Name        string        `json:"name"`
+	Mask        string        `json:"mask,omitempty"`
+	Currency    string        `json:"currency"`
+	Account     string        `json:"account"` // of the Book
+	AccountName string        `json:"account_name"`
+	From        string        `json:"from"` // yyyy-mm-dd
+	Pending     bool          `json:"pending"`
+	Paused      bool          `json:"paused"`
+	PostsAs     string        `json:"posts_as"` // e-mail address
+	Status      string        `json:"status"`
+	Message     string        `json:"message"`
+	Progress    bank.Progress `json:"progress"`
+}
+
+// The statuses of an integration; one that is behind has the code of its reason.
+const (
+	Live      = "live"
+	Importing = "importing"
+	Paused    = "paused"
+	Removed   = "removed"
+)
+
+// behind says in a sentence why a Book could not take rows, and the way back.
+var behind = map[string]string{
+	"consent_required":   "The user as whom it records must sign in here again. Any editor may also save the integration anew.",
+	"no_access":          "The user as whom it records may no longer write to this Book. Any editor may save the integration anew.",
+	"book_gone":          "The Book is gone.",
+	"account_gone":       "The Account of the Book is gone. Choose another one and save.",
+	"account_archived":   "The Account of the Book is archived. Restore it, or choose another one and save.",
+	"ledger_unavailable": "The Book could not be reached. It is tried again by itself; nothing is lost meanwhile.",
+}
+
+// OfIntegration shows an integration. The engine may be nil.
+func OfIntegration(i *bank.Integration, e *posting.Engine) Integration {
+	v := Integration{
+		ID: i.ID, Book: i.Book, BookName: i.BookName, Connection: i.Connection, Institution: i.Bank.Name,
+		Key: i.Key, Name: i.Of.Name, Mask: i.Of.Mask, Currency: i.Currency,
+		Account: i.Account, AccountName: i.AccountTag, From: i.From.String(), Pending: i.Pending, Paused: i.Paused, PostsAs: i.AsEmail,
+	}
+	if e != nil {
+		v.Progress = e.Progress[i.ID]
+	}
+	switch {
+	case i.State == bank.Removed:
+		v.Status, v.Message = Removed, "Removed: nothing more is recorded. The connection stays."
+	case i.Paused:
+		v.Status, v.Message = Paused, "Paused: what the bank has meanwhile is recorded when it is resumed."
+	case i.Behind != "":
+		v.Status, v.Message = i.Behind, behind[i.Behind]
+	case i.Want > i.Have:
+		v.Status, v.Message = Importing, "History is being imported. Banks may take up to two days for a long one."
+	default:
+		v.Status, v.Message = Live, "Every transaction is recorded as it happens."
+	}
+	return v
+}
