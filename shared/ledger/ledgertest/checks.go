@@ -112,6 +112,15 @@ func (h Harness) none(ctx context.Context, remote string, trashed bool) error {
 	return err
 }
 
+// count makes sure that so many records stand, whatever remote ids they carry.
+func (h Harness) count(ctx context.Context, want int) error {
+	all, err := h.find(ctx, ledger.Query{Account: h.Bank.Name})
+	if err == nil && len(all) != want {
+		return fmt.Errorf("%d records, want %d: %+v", len(all), want, all)
+	}
+	return err
+}
+
 // differ compares what a client may write.
 func differ(got, want ledger.Transaction) error {
 	switch {
@@ -383,7 +392,7 @@ func remoteIDIsUnique(ctx context.Context, h Harness) error {
 	if len(answer) < 2 {
 		return fmt.Errorf("the new ones are not in the answer: %+v", answer)
 	}
-	return nil
+	return h.count(ctx, 3)
 }
 
 func remoteIDTwiceInBatch(ctx context.Context, h Harness) error {
@@ -392,7 +401,7 @@ func remoteIDTwiceInBatch(ctx context.Context, h Harness) error {
 	}
 	_, err := h.one(ctx, "r1", false)
 	_, other := h.one(ctx, "r2", false)
-	return errors.Join(err, other)
+	return errors.Join(err, other, h.count(ctx, 2))
 }
 
 func foundByRemoteID(ctx context.Context, h Harness) error {
