@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,22 +31,47 @@ var contentionChecks = []Check{
 
 // increment adds one to a document.
 func increment(ctx context.Context, s store.Store, id string) error {
+	return incrementMeeting(ctx, s, id, func() {})
+}
+
+func incrementMeeting(ctx context.Context, s store.Store, id string, meet func()) error {
 	return s.Update(ctx, func(tx store.Tx) error {
 		n, err := read(tx, id)
 		if err != nil {
 			return err
 		}
+		meet()
 		tx.Put(number(id, n+1))
 		return nil
 	})
 }
 
+// meeting gives each of n transactions a function that waits, the first time, until all of them have called theirs. A store
+// may run one after another, so each waits only as long as the patience.
+func meeting(n int, patience time.Duration) func() (meet func()) {
+	var come atomic.Int64
+	all := make(chan struct{})
+	return func() func() {
+		return sync.OnceFunc(func() {
+			if come.Add(1) == int64(n) {
+				close(all)
+			}
+			select {
+			case <-all:
+			case <-time.After(patience):
+			}
+		})
+	}
+}
+
 func increments(ctx context.Context, h Harness) error {
-	g, ctx := errgroup.WithContext(ctx)
+	come := meeting(h.Contenders, h.Patience)
+	g, working := errgroup.WithContext(ctx)
 	for range h.Contenders {
+		meet := come()
 		g.Go(func() error {
 			for range h.Rounds {
-				if err := increment(ctx, h.Store, "a"); err != nil {
+				if err := incrementMeeting(working, h.Store, "a", meet); err != nil {
 					return err
 				}
 			}
@@ -55,26 +81,31 @@ func increments(ctx context.Context, h Harness) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	want := fmt.Sprintf(`{"n":%d}`, h.Contenders*h.Rounds)
-	return holds(context.WithoutCancel(ctx), h.Store, map[string]string{"a": want})
+	return holds(ctx, h.Store, map[string]string{"a": fmt.Sprintf(`{"n":%d}`, h.Contenders*h.Rounds)})
 }
 
 func oneTakes(ctx context.Context, h Harness) error {
+	come := meeting(h.Contenders, h.Patience)
+	take := func(me int, meet func()) error {
+		return h.Store.Update(ctx, func(tx store.Tx) error {
+			held, err := read(tx, "lease")
+			if err != nil {
+				return err
+			}
+			if held != 0 {
+				return errOwn
+			}
+			meet()
+			tx.Put(number("lease", me))
+			return nil
+		})
+	}
 	var winner, winners atomic.Int64
 	var g errgroup.Group
 	for i := range h.Contenders {
+		meet := come()
 		g.Go(func() error {
-			err := h.Store.Update(ctx, func(tx store.Tx) error {
-				held, err := read(tx, "lease")
-				if err != nil {
-					return err
-				}
-				if held != 0 {
-					return errOwn
-				}
-				tx.Put(number("lease", i+1))
-				return nil
-			})
+			err := take(i+1, meet)
 			if err == nil {
 				winners.Add(1)
 				winner.Store(int64(i + 1))
@@ -325,7 +356,7 @@ func waitsNoLonger(ctx context.Context, h Harness) error {
 		}
 		select {
 		case <-ended:
-		case <-time.After(h.Patience + 10*time.Second):
+		case <-time.After(forEver * h.Patience):
 			return errors.New("a transaction goes on long after its context has ended")
 		}
 		tx.Put(number("a", n+1))

@@ -34,6 +34,9 @@ type Check struct {
 // limit bounds one check.
 const limit = 2 * time.Minute
 
+// forEver times its patience is how long the suite waits for what must not wait at all.
+const forEver = 100
+
 // Run runs every check, each on a store of its own, side by side.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	t.Helper()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -60,7 +59,7 @@ func unseen(ctx context.Context, h Harness) error {
 		tx.Put(number("a", 2))
 		tx.Delete(kind, "b")
 		tx.Put(number("c", 2))
-		reading, cancel := context.WithTimeout(ctx, 10*time.Second)
+		reading, cancel := context.WithTimeout(ctx, forEver*h.Patience)
 		defer cancel()
 		if err := holds(reading, h.Store, map[string]string{"a": `{"n":1}`, "b": `{"n":1}`, "c": ``}); err != nil {
 			return err
