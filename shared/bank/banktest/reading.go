@@ -33,6 +33,9 @@ func wholeHistory(ctx context.Context, h Harness) error {
 	if err != nil {
 		return err
 	}
+	if err := c.tally(ctx, h); err != nil {
+		return err
+	}
 	if len(c.pages) < 2 {
 		return fmt.Errorf("all of %d rows came in one page, which proves nothing", len(c.known))
 	}
@@ -44,7 +47,7 @@ func wholeHistory(ctx context.Context, h Harness) error {
 			return fmt.Errorf("not understood: %+v", p.Unusable[0])
 		}
 	}
-	return c.tally(ctx, h)
+	return nil
 }
 
 func rowsWhole(ctx context.Context, h Harness) error {

@@ -141,21 +141,21 @@ func refusal(call string, status int, header http.Header, body []byte) error {
 	if !requests.MatchString(said.Request) {
 		said.Request = "unknown"
 	}
-	r := said.rule(call, status)
+	r := said.rule(status)
 	cause := fmt.Errorf("plaid %s: status %d, request %s", call, status, said.Request)
 	if r.is != nil {
 		cause = fmt.Errorf("%w: %w", cause, r.is)
 	}
 	e := &bank.Error{Kind: r.kind, Code: said.Code, After: r.after, Err: cause}
-	if wait, ok := retryAfter(header); ok && (e.Kind == bank.Retry || e.Kind == bank.RetryAfter) && r.is == nil {
+	if wait, ok := retryAfter(header); ok && (e.Kind == bank.Retry || e.Kind == bank.RetryAfter) {
 		e.Kind, e.After = bank.RetryAfter, wait
 	}
 	return e
 }
 
-func (c complaint) rule(call string, status int) rule {
-	// The code is the one of every wrong field; that it is the cursor stands in the text alone.
-	if call == syncCall && c.Code == "INVALID_FIELD" && strings.Contains(strings.ToLower(c.Message), "cursor") {
+func (c complaint) rule(status int) rule {
+	// The code is that of every wrong field; that it is the cursor stands in the text alone.
+	if c.Code == "INVALID_FIELD" && strings.Contains(strings.ToLower(c.Message), "cursor") {
 		return rule{kind: bank.Retry, is: bank.ErrCursor}
 	}
 	if r, ok := rules[c.Code]; ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	sdk "github.com/plaid/plaid-go/v20/plaid"
 
@@ -47,7 +48,7 @@ func trouble(e *sdk.PlaidError) (string, error) {
 	if !codes.MatchString(said.Code) {
 		return "", nil
 	}
-	switch r := said.rule("/item/get", 500); r.kind {
+	switch r := said.rule(http.StatusInternalServerError); r.kind {
 	case bank.UserMustAct:
 		return said.Code, nil
 	case bank.Permanent:

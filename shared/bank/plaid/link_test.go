@@ -118,6 +118,7 @@ const (
 			 "accounts":[{"id":"a1","name":"Checking","mask":"0000","type":"depository","subtype":"checking"}]},
 			{"public_token":"public-2","institution":null,"accounts":[{"id":"a2","name":"Card","mask":null,"type":"credit","subtype":"credit card"}]}]}}`
 	madeOld = `{"link_session_id":"l5","finished_at":"2026-03-14T09:12:00Z","on_success":{"public_token":"public-3","metadata":null}}`
+	stopped = `{"link_session_id":"l7","started_at":"2026-03-14T09:10:00Z","finished_at":"2026-03-14T09:12:00Z","on_success":null,"on_exit":null}`
 	handed  = `{"link_session_id":"l6","finished_at":"2026-03-14T09:12:00Z","events":[{"event_name":"OPEN"},{"event_name":"HANDOFF"}]}`
 )
 
@@ -144,6 +145,7 @@ func TestOutcomeTellsWhereThePersonStands(t *testing.T) {
 		"at the bank for ever":           {"link-sandbox-1", forgotten, going, bank.Outcome{State: bank.Left}},
 		"left":                           {"link-sandbox-1", early, left, bank.Outcome{State: bank.Left}},
 		"left, as newer answers have it": {"link-sandbox-1", early, leftNew, bank.Outcome{State: bank.Left}},
+		"ended without a word":           {"link-sandbox-1", early, stopped, bank.Outcome{State: bank.Left}},
 		"left once, trying again":        {"link-sandbox-1", early, left + "," + going, bank.Outcome{State: bank.Visiting}},
 		"made two items":                 {"link-sandbox-1", early, made, bank.Outcome{State: bank.Finished, Candidates: []bank.Candidate{first, second}}},
 		"made items in two sessions":     {"link-sandbox-1", forgotten, left + "," + made + "," + madeOld + "," + going, bank.Outcome{State: bank.Finished, Candidates: []bank.Candidate{first, second, third}}},
@@ -338,6 +340,7 @@ func TestTheFirstPageOfACountryIsFetchedOnceADay(t *testing.T) {
 		return got
 	}
 	look()[0].Name = "overwritten by a caller"
+	look()[0].Name = "overwritten by the next"
 	if look()[0].Name != "Bank ins_1" || server.calls("/institutions/get") != 1 {
 		t.Errorf("%d fetches", server.calls("/institutions/get"))
 	}

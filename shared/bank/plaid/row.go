@@ -66,7 +66,7 @@ func (r row) transaction() (bank.Transaction, error) {
 		return t, err
 	}
 	date, err := civil.ParseDate(text(r.Date))
-	if err != nil || !date.IsValid() {
+	if err != nil {
 		return t, errBadDate
 	}
 	t.Date = date

@@ -200,6 +200,7 @@ func TestForgedWebhooksAreRefused(t *testing.T) {
 		"header of 10 kB": arrives(func(c string) http.Header {
 			return http.Header{"Plaid-Verification": {c + strings.Repeat("A", 10<<10)}}
 		}),
+		"token of 10 kB":  header("pad", strings.Repeat("A", 10<<10)),
 		"only two dots":   compact(func(string) string { return ".." }),
 		"one part":        compact(func(c string) string { return c[:strings.Index(c, ".")] }),
 		"four parts":      compact(func(c string) string { return c + ".AAAA" }),
@@ -304,7 +305,7 @@ func TestForgedWebhooksAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newKeyServer(t)
-			p, _ := openKeys(t, s)
+			p, server := openKeys(t, s)
 			k := s.token()
 			change(s, &k)
 			h, b := k.arrive()
@@ -312,11 +313,24 @@ func TestForgedWebhooksAreRefused(t *testing.T) {
 			if !errors.Is(err, bank.ErrForged) || notices != nil {
 				t.Errorf("accepted or misjudged: %v, %v", notices, err)
 			}
+			if n := server.calls(keyCall); n > 0 && needsNoKey(name) {
+				t.Errorf("it cost %d fetches of a key", n)
+			}
 			if err != nil && len(err.Error()) > 300 {
 				t.Errorf("the refusal repeats what came in: %.300s", err)
 			}
 		})
 	}
+}
+
+// needsNoKey reports whether a case must be refused before Plaid is asked for a key.
+func needsNoKey(name string) bool {
+	for _, kind := range []string{"no header", "two", "empty", "header of", "alg", "HS256", "RS256", "ES384", "iat", "body"} {
+		if strings.HasPrefix(name, kind) {
+			return true
+		}
+	}
+	return strings.HasPrefix(name, "kid") && name != "kid unknown"
 }
 
 func derWith(key *ecdsa.PrivateKey) func([]byte) []byte {
@@ -615,6 +629,22 @@ func TestTenThousandForgedWebhooksCostAConstantNumberOfFetches(t *testing.T) {
 	h, b = s.signed(fresh, webhookBody, now)
 	if _, err := p.Verify(t.Context(), h, b); err != nil {
 		t.Errorf("the new key was not learned: %v", err)
+	}
+}
+
+func TestKeysThatWereRefusedAreForgotten(t *testing.T) {
+	s := newKeyServer(t)
+	p, _ := openKeys(t, s)
+	now := testTime
+	p.keys.now = func() time.Time { return now }
+	for n := range 100 {
+		now = now.Add(strangerInterval)
+		if _, err := p.keys.key(t.Context(), fmt.Sprintf("%08d-0000-4000-8000-000000000000", n)); !errors.Is(err, bank.ErrForged) {
+			t.Fatal(err)
+		}
+	}
+	if n := len(p.keys.refused); n > 3 {
+		t.Errorf("%d are remembered", n)
 	}
 }
 
