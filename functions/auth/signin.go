@@ -189,9 +189,7 @@ func (s *site) enter(w http.ResponseWriter, r *http.Request, who person, to stri
 	if err != nil {
 		return fmt.Errorf("begin a page session: %w", err)
 	}
-	if err := s.unblock(r.Context(), who.sub); err != nil {
-		return err
-	}
+	s.unblock(r.Context(), who.sub)
 	http.SetCookie(w, s.sessionCookie(cookie, sessionIdle))
 	return leave(w, r, to)
 }

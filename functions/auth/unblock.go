@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -19,14 +20,31 @@ const (
 	// What lies beyond is tried again when its own time has come.
 	maxUnblocked = 1000
 	atOnce       = 8
+	unblockTime  = 15 * time.Second
 )
 
 // unblock lets the Books go on that could not take rows as this person, most often because the grant did not work. It
-// runs at every sign-in, so that one which was cut short is made up for.
-func (s *site) unblock(ctx context.Context, sub string) error {
+// runs at every sign-in, so that one which was cut short is made up for; and it fails no sign-in, for the person can do
+// nothing about it and each integration is tried again in its own time.
+func (s *site) unblock(ctx context.Context, sub string) {
+	ctx, cancel := context.WithTimeout(ctx, unblockTime)
+	defer cancel()
+	waiting, err := s.waiting(ctx, sub)
+	g := new(errgroup.Group) // without a context of its own: what fails must not stop the others
+	g.SetLimit(atOnce)
+	for connection, ids := range waiting {
+		g.Go(func() error { return s.resume(ctx, sub, connection, ids) })
+	}
+	if err := errors.Join(err, g.Wait()); err != nil {
+		web.Note(ctx, slog.String("not_resumed", err.Error()))
+	}
+}
+
+// waiting finds the integrations of each connection that are not to be tried yet.
+func (s *site) waiting(ctx context.Context, sub string) (map[string][]string, error) {
 	blocked, err := store.Integrations.Find(ctx, s.Store, store.Query{Field: store.ByBlocked, Any: []string{sub}, Limit: maxUnblocked})
 	if err != nil {
-		return fmt.Errorf("find blocked integrations: %w", err)
+		return nil, fmt.Errorf("find blocked integrations: %w", err)
 	}
 	waiting := map[string][]string{}
 	for _, i := range blocked {
@@ -34,12 +52,7 @@ func (s *site) unblock(ctx context.Context, sub string) error {
 			waiting[i.Connection] = append(waiting[i.Connection], i.ID)
 		}
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(atOnce)
-	for connection, ids := range waiting {
-		g.Go(func() error { return s.resume(ctx, sub, connection, ids) })
-	}
-	return g.Wait()
+	return waiting, nil
 }
 
 func (s *site) resume(ctx context.Context, sub, connection string, ids []string) error {
