@@ -130,12 +130,13 @@ type entryDoc struct {
 	Version, At            int
 	Flips                  []int
 	Breaks, Superseded     bool
+	Pending                string
 	Generation             int
 }
 
 func (e *entry) key() string { return "entry/" + e.id }
 func (e *entry) doc() any {
-	return entryDoc{e.id, e.account.item, e.row.id, e.account.id, e.version, e.at, e.flips, e.breaks, e.superseded, e.generation}
+	return entryDoc{e.id, e.account.item, e.row.id, e.account.id, e.version, e.at, e.flips, e.breaks, e.superseded, e.pending, e.generation}
 }
 
 type linkDoc struct {
@@ -285,7 +286,10 @@ func (b *Bank) restoreItems(s saved) error {
 		if it == nil || r == nil || a == nil || d.At >= len(it.log) {
 			return fmt.Errorf("transaction %s: its item, row or account is missing", d.ID)
 		}
-		e := &entry{d.ID, r, a, d.Version, d.At, d.Flips, d.Breaks, d.Generation, d.Superseded}
+		e := &entry{
+			id: d.ID, row: r, account: a, version: d.Version, at: d.At, flips: d.Flips, breaks: d.Breaks, pending: d.Pending,
+			generation: d.Generation, superseded: d.Superseded,
+		}
 		it.log[e.at] = e
 		b.entries[e.id] = e
 		if !e.superseded {

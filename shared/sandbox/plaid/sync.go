@@ -33,6 +33,7 @@ type entry struct {
 	at         int   // position in the log
 	flips      []int // positions at which it was added, removed, added, …
 	breaks     bool  // a page ends before it
+	pending    string // transaction_id of the pending entry that it settled; empty is null
 	generation int
 	superseded bool // a churned entry took its place
 }
@@ -103,6 +104,9 @@ func (b *Bank) reflect(it *item, r *row) {
 func (b *Bank) newEntry(it *item, r *row, a *account, generation int) *entry {
 	id := derivedID(it.id, r.id, string(rune('a'+generation%26)), strings.Repeat("+", generation/26))
 	e := &entry{id: id, row: r, account: a, generation: generation}
+	if p := it.byRow[r.pendingOf]; p != nil {
+		e.pending = p.id
+	}
 	it.byRow[r.id] = e
 	b.entries[id] = e
 	return e
@@ -332,9 +336,9 @@ func (b *Bank) page(it *item, from cursor, q SyncQuery) Page {
 		case !e.live():
 			p.Removed = append(p.Removed, Removed{e.id, e.account.id})
 		case known:
-			p.Modified = append(p.Modified, it.transaction(e, q.Original))
+			p.Modified = append(p.Modified, e.show(q.Original))
 		default:
-			p.Added = append(p.Added, it.transaction(e, q.Original))
+			p.Added = append(p.Added, e.show(q.Original))
 		}
 	}
 	for _, a := range touched {
@@ -355,18 +359,15 @@ func (e *entry) concerns(origin int) bool {
 	return e.liveAt(origin)
 }
 
-func (it *item) transaction(e *entry, original bool) Transaction {
+func (e *entry) show(original bool) Transaction {
 	r := e.row
 	t := Transaction{
 		TransactionID: e.id, AccountID: e.account.id, Amount: r.Amount, Currency: r.Currency, Date: r.Date,
 		AuthorizedDate: r.Authorized, Name: r.Name, MerchantName: r.Merchant, Category: r.Category, Channel: r.Channel,
-		Pending: r.Pending,
+		Pending: r.Pending, PendingTransactionID: e.pending,
 	}
 	if original {
 		t.OriginalDescription = r.Description
-	}
-	if p := it.byRow[r.pendingOf]; r.pendingOf != "" && p != nil {
-		t.PendingTransactionID = p.id
 	}
 	return t
 }

@@ -1,0 +1,136 @@
+package plaid
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/shopspring/decimal"
+)
+
+const csvHeader = "date,id,account,amount,currency,description,balance\n"
+
+func TestABanksFileBecomesAnInstitution(t *testing.T) {
+	b := simBank(1)
+	// The last day's lines are out of order: the day ends at 80, whatever line comes last.
+	file := csvHeader +
+		"1993-03-01,7,201972,100.00,CZK,VKLAD,100.00\n" +
+		"1994-02-28,9,201972,-30.00,CZK,VYBER,80.00\n" +
+		"1994-02-28,8,201972,10.00,CZK,UROK,110.00\n" +
+		"1993-03-05,5,33,4.50,CZK,\"PŘÍJEM, 1\",4.50\n"
+	inst, s, err := b.LoadCSV(strings.NewReader(file), "Old Bank", noon.AddDate(0, 0, -1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Closing{
+		{Account: "201972", Name: "Account 201972", Mask: "1972", Currency: "CZK", Balance: money("80")},
+		{Account: "33", Name: "Account 33", Mask: "33", Currency: "CZK", Balance: money("4.5")},
+	}
+	if diff := cmp.Diff(want, s.Closings()); diff != "" {
+		t.Error(diff)
+	}
+	for _, country := range Countries {
+		if found, err := b.SearchInstitutions("old b", []string{country}, []string{"transactions"}, nil); err != nil || len(found) != 1 || found[0].ID != inst.ID {
+			t.Errorf("search in %s: %v %v", country, found, err)
+		}
+	}
+	access, _ := linked(t, b, inst.ID, "user_good")
+	got := state{}
+	got.drain(t, b, access, "", 1)
+	texts := map[string]string{}
+	for _, x := range got {
+		texts[x.Name] = x.Date + " " + x.Amount.String() + " " + x.Currency
+	}
+	if diff := cmp.Diff(map[string]string{
+		"VKLAD": "2025-11-20 -100 CZK", "VYBER": "2026-11-19 30 CZK", "UROK": "2026-11-19 -10 CZK", "PŘÍJEM, 1": "2025-11-24 -4.5 CZK",
+	}, texts); diff != "" {
+		t.Error(diff)
+	}
+	again, _, err := b.LoadCSV(strings.NewReader(file), "Old Bank", noon.AddDate(0, 0, 5))
+	if err != nil || again != inst || len(b.customers) != 1 {
+		t.Errorf("loading again moved something: %v", err)
+	}
+}
+
+func TestTheLastBalanceIsTheOneNoOtherRowStartsFrom(t *testing.T) {
+	for name, row := range map[string]struct{ lines, want string }{
+		"in order":                       {"2020-01-01,1,a,5,EUR,x,5\n2020-01-02,2,a,2,EUR,x,7\n2020-01-02,3,a,-1,EUR,x,6", "6"},
+		"out of order":                   {"2020-01-02,3,a,-1,EUR,x,6\n2020-01-02,2,a,2,EUR,x,7\n2020-01-01,1,a,5,EUR,x,5", "6"},
+		"a zero row":                     {"2020-01-01,1,a,5,EUR,x,5\n2020-01-02,2,a,0,EUR,x,5", "5"},
+		"a balance met twice":            {"2020-01-01,1,a,5,EUR,x,5\n2020-01-02,3,a,-1,EUR,x,5\n2020-01-02,2,a,1,EUR,x,6\n2020-01-02,4,a,3,EUR,x,8", "8"},
+		"a day that ends where it began": {"2020-01-01,1,a,5,EUR,x,5\n2020-01-02,2,a,1,EUR,x,6\n2020-01-02,3,a,-1,EUR,x,5", "5"},
+	} {
+		s, err := ReadCSV(strings.NewReader(csvHeader + row.lines + "\n"))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := s.Closings()[0].Balance; !got.Equal(money(row.want)) {
+			t.Errorf("%s: %s, want %s", name, got, row.want)
+		}
+	}
+}
+
+func TestAFileThatIsNoStatementIsRefusedWithItsLine(t *testing.T) {
+	good := "2020-01-01,1,a,5,EUR,x,5\n"
+	for name, row := range map[string]struct{ file, want string }{
+		"empty":          {"", "EOF"},
+		"no rows":        {csvHeader, "no rows"},
+		"other header":   {"day,id,account,amount,currency,description,balance\n" + good, "header"},
+		"date":           {csvHeader + good + "01/02/2020,2,a,5,EUR,x,5\n", "line 3: date"},
+		"amount":         {csvHeader + "2020-01-01,1,a,five,EUR,x,5\n", "line 2: amount"},
+		"balance":        {csvHeader + "2020-01-01,1,a,5,EUR,x,\n", "line 2: balance"},
+		"id twice":       {csvHeader + good + good, "line 3: id \"1\" comes twice"},
+		"missing column": {csvHeader + "2020-01-01,1,a,5,EUR,x\n", "wrong number of fields"},
+	} {
+		if _, err := ReadCSV(strings.NewReader(row.file)); err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAnItemOfManyAccountsTiesOutToTheCent(t *testing.T) {
+	var file strings.Builder
+	file.WriteString(csvHeader)
+	n := 0
+	for a := range 140 {
+		balance := decimal.Zero
+		for d := range 28 {
+			amount := decimal.New(int64((a*31+d*17)%9973)-3000, -2)
+			balance = balance.Add(amount)
+			n++
+			fmt.Fprintf(&file, "1994-01-%02d,%d,%d,%s,CZK,x,%s\n", d+1, n, 1000+a, amount.StringFixed(2), balance.StringFixed(2))
+		}
+	}
+	checkFile(t, file.String(), 140)
+}
+
+func checkFile(t *testing.T, file string, accounts int) {
+	t.Helper()
+	b := simBank(1)
+	inst, s, err := b.LoadCSV(strings.NewReader(file), "Many", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	access, _ := linked(t, b, inst.ID, "user_good")
+	list, _, err := b.Accounts(access, nil)
+	if err != nil || len(list) != accounts {
+		t.Fatalf("%d accounts: %v", len(list), err)
+	}
+	got := state{}
+	got.drain(t, b, access, "", 500)
+	sums := map[string]decimal.Decimal{}
+	for _, x := range got {
+		sums[x.AccountID] = sums[x.AccountID].Sub(x.Amount)
+	}
+	for i, c := range s.Closings() {
+		a := list[i]
+		if a.Name != c.Name || !a.Balances.Current.Equal(c.Balance) || !sums[a.AccountID].Equal(c.Balance) {
+			t.Errorf("%s: the bank says %s, the account %s, the rows %s", c.Name, c.Balance, a.Balances.Current, sums[a.AccountID])
+		}
+	}
+	if len(got) != strings.Count(file, "\n")-1 {
+		t.Errorf("%d transactions of %d lines", len(got), strings.Count(file, "\n")-1)
+	}
+}
