@@ -208,6 +208,9 @@ func (b *Bank) LoadStatement(s *Statement, name string, lastDay time.Time) (*Ins
 	return i, nil
 }
 
+// Rows returns the number of rows in the file.
+func (s *Statement) Rows() int { return len(s.rows) }
+
 func (s *Statement) shift(lastDay time.Time) func(string) string {
 	date := func(text string) time.Time {
 		t, _ := time.Parse(time.DateOnly, text) // parsed once already

@@ -1,0 +1,334 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bkper/automations-portal/functions/connect"
+	"github.com/bkper/automations-portal/functions/link"
+	"github.com/bkper/automations-portal/functions/portal"
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/sandbox/bkper"
+	"github.com/bkper/automations-portal/shared/sandbox/plaid"
+	"github.com/bkper/automations-portal/shared/session"
+	"github.com/bkper/automations-portal/shared/view"
+)
+
+// person is somebody at a browser: cookies, and the access token that the page holds.
+type person struct {
+	base  string
+	http  *http.Client
+	token string
+}
+
+// demo does the main job as a person would, through the functions' own URLs.
+func (s *system) demo(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(o.seconds)*time.Second, fmt.Errorf("not done after %d seconds; give more with -timeout", o.seconds))
+	defer cancel()
+	err := s.mainJob(ctx, o, stdout, stderr)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (s *system) mainJob(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	if s.plaidIsReal() || s.cfg.GoogleClientID != googleClient {
+		return errors.New("the demo signs in by itself, which only the sandbox's bank and sign-in allow; unset PLAID_* and GOOGLE_*, or run without -demo and use a browser")
+	}
+	bankID, country, currency, statement, err := s.chooseBank(o)
+	if err != nil {
+		return err
+	}
+	p, err := s.signIn(ctx)
+	if err != nil {
+		return fmt.Errorf("sign in: %w", err)
+	}
+	fmt.Fprintf(stdout, "Signed in as %s.\n", clientEmail)
+	book := bkper.SeedBookID(currency)
+	conn, err := p.connect(ctx, book, country, bankID)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	fmt.Fprintf(stdout, "Connected %s: %d accounts.\n", conn.Institution, len(conn.Accounts))
+	linked, err := p.linkAll(ctx, book, conn)
+	if err != nil {
+		return fmt.Errorf("link: %w", err)
+	}
+	fmt.Fprintf(stdout, "Linked %d accounts to Accounts of the Book.\n", len(linked))
+	total := 0
+	if statement != nil {
+		total = statement.Rows()
+	}
+	if err := p.watch(ctx, book, linked, total, stderr); err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	if statement != nil {
+		return s.tieOut(ctx, p, book, linked, statement, stdout)
+	}
+	if err := s.sendSome(ctx, p, book, linked, stdout); err != nil {
+		return fmt.Errorf("new transactions: %w", err)
+	}
+	return s.printBook(ctx, p, book, linked, stdout)
+}
+
+func (s *system) plaidIsReal() bool { return !strings.HasPrefix(s.cfg.PlaidURL, s.url) }
+
+// chooseBank finds the sandbox's bank, or makes one out of a bank's file.
+func (s *system) chooseBank(o options) (id, country, currency string, st *plaid.Statement, err error) {
+	if o.bank == "" {
+		return "ins_109508", "US", "USD", nil, nil
+	}
+	file, err := os.Open(o.bank)
+	if err != nil {
+		return "", "", "", nil, err
+	}
+	defer file.Close()
+	if st, err = plaid.ReadCSV(file); err != nil {
+		return "", "", "", nil, fmt.Errorf("%s: %w", o.bank, err)
+	}
+	currency = st.Closings()[0].Currency
+	if bkper.SeedBookID(currency) == "" {
+		return "", "", "", nil, fmt.Errorf("%s: the sandbox has no Book in %s", o.bank, currency)
+	}
+	err = s.plaid.Do(func(b *plaid.Bank) error {
+		i, err := b.LoadStatement(st, "Bank of "+strings.TrimSuffix(baseName(o.bank), ".csv"), time.Now().AddDate(0, 0, -1))
+		if err == nil {
+			id = i.ID
+		}
+		return err
+	})
+	return id, "GB", currency, st, err
+}
+
+func baseName(path string) string { return path[strings.LastIndexAny(path, `/\`)+1:] }
+
+// signIn goes through the sandbox's consent screen and gets an access token as the page does.
+func (s *system) signIn(ctx context.Context) (*person, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	p := &person{base: s.url, http: &http.Client{Jar: jar, Timeout: time.Minute}}
+	if p.refresh(ctx) == nil {
+		return p, nil
+	}
+	screen, err := p.get(ctx, s.url+"/auth/login?consent=1")
+	if err != nil {
+		return nil, err
+	}
+	form := url.Values{"email": {clientEmail}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, screen.String(), strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	answer, err := p.http.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	answer.Body.Close()
+	return p, p.refresh(ctx)
+}
+
+// get follows redirects and returns where they end.
+func (p *person) get(ctx context.Context, address string) (*url.URL, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := p.http.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	answer.Body.Close()
+	if answer.StatusCode >= 400 {
+		return nil, fmt.Errorf("%s: %s", address, answer.Status)
+	}
+	return answer.Request.URL, nil
+}
+
+func (p *person) refresh(ctx context.Context) error {
+	var access struct{ AccessToken string }
+	if err := p.call(ctx, http.MethodPost, "/auth/refresh", nil, &access); err != nil {
+		return err
+	}
+	p.token = access.AccessToken
+	return nil
+}
+
+// call calls a function with JSON and reads its JSON. A refusal is an error with the function's own sentence.
+func (p *person) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, p.base+path, body)
+	if err != nil {
+		return err
+	}
+	if in != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if p.token != "" {
+		r.Header.Set("Authorization", "Bearer "+p.token)
+	}
+	answer, err := p.http.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 8<<20))
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode >= 400 {
+		var problem struct{ Code, Detail string }
+		if json.Unmarshal(text, &problem) != nil || problem.Detail == "" {
+			return fmt.Errorf("%s %s: %s", method, path, answer.Status)
+		}
+		return fmt.Errorf("%s (%s)", problem.Detail, problem.Code)
+	}
+	return json.Unmarshal(text, out)
+}
+
+// connect goes to the bank's sign-in and comes back. A bank that was connected by an earlier run is found again.
+func (p *person) connect(ctx context.Context, book, country, institution string) (view.Connection, error) {
+	var mine portal.Connections
+	if err := p.call(ctx, http.MethodGet, "/portal/connections", nil, &mine); err != nil {
+		return view.Connection{}, err
+	}
+	for _, c := range mine.Connections {
+		if c.InstitutionID == institution && c.Status == view.Connected {
+			return c, nil
+		}
+	}
+	var started session.Started
+	if err := p.call(ctx, http.MethodPost, "/connect", connect.Request{Book: book, Country: country}, &started); err != nil {
+		return view.Connection{}, err
+	}
+	back, err := plaid.Visit(ctx, p.http, started.URL, institution, "user_good", "pass_good")
+	if err != nil {
+		return view.Connection{}, err
+	}
+	if _, err := p.get(ctx, back); err != nil {
+		return view.Connection{}, err
+	}
+	for {
+		var done connect.Completed
+		if err := p.call(ctx, http.MethodPost, "/connect/complete", connect.Complete{Session: started.Session}, &done); err != nil {
+			return view.Connection{}, err
+		}
+		switch {
+		case done.Connection != nil:
+			return *done.Connection, nil
+		case done.State != string(bank.Open) && done.State != string(bank.Exchanging):
+			return view.Connection{}, errors.New(done.Message)
+		}
+		if err := pause(ctx); err != nil {
+			return view.Connection{}, err
+		}
+	}
+}
+
+// pause is the time between two looks at something that goes on elsewhere.
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(300 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// linkAll links every account that can be linked, each to an Account of its own name, with all history.
+func (p *person) linkAll(ctx context.Context, book string, conn view.Connection) ([]view.Integration, error) {
+	var mu groupOf[view.Integration]
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for _, a := range conn.Accounts {
+		if !a.Linkable {
+			continue
+		}
+		g.Go(func() error {
+			var i view.Integration
+			err := p.call(ctx, http.MethodPost, "/link", link.Request{
+				Book: book, Connection: conn.ID, Key: a.Key, Create: a.Name, From: "1990-01-01",
+			}, &i)
+			if err != nil {
+				return fmt.Errorf("%s: %w", a.Name, err)
+			}
+			mu.add(i)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(mu.all, func(a, b view.Integration) int { return strings.Compare(a.AccountName, b.AccountName) })
+	return mu.all, nil
+}
+
+// watch shows the import until every integration has the whole history of its bank.
+func (p *person) watch(ctx context.Context, book string, linked []view.Integration, total int, stderr io.Writer) error {
+	if total == 0 {
+		total = -1 // unknown: a spinner with a count
+	}
+	bar := progressbar.NewOptions(total, progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription("Recording drafts"),
+		progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(30))
+	defer fmt.Fprintln(stderr)
+	for {
+		is, err := p.integrations(ctx, book, linked)
+		if err != nil {
+			return err
+		}
+		recorded, complete := 0, 0
+		for _, i := range is {
+			recorded += i.Progress.Recorded
+			if i.Status == view.Live && i.Progress.Complete {
+				complete++
+			}
+			if i.Status != view.Live && i.Status != view.Importing {
+				return fmt.Errorf("%s: %s", i.AccountName, i.Message)
+			}
+		}
+		if err := bar.Set(recorded); err != nil {
+			return err
+		}
+		if complete == len(linked) {
+			return bar.Finish()
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// integrations reads how the linked accounts stand.
+func (p *person) integrations(ctx context.Context, book string, linked []view.Integration) ([]view.Integration, error) {
+	var list portal.Integrations
+	if err := p.call(ctx, http.MethodGet, "/portal/integrations?book="+url.QueryEscape(book), nil, &list); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(list.Integrations, func(i view.Integration) bool {
+		return !slices.ContainsFunc(linked, func(l view.Integration) bool { return l.ID == i.ID })
+	}), nil
+}

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sethvargo/go-envconfig"
+
+	"github.com/bkper/automations-portal/functions/app"
+	"github.com/bkper/automations-portal/shared/caller"
+	"github.com/bkper/automations-portal/shared/config"
+	"github.com/bkper/automations-portal/shared/events/pubsub/puller"
+	"github.com/bkper/automations-portal/shared/logs"
+	"github.com/bkper/automations-portal/shared/sandbox/bkper"
+	"github.com/bkper/automations-portal/shared/sandbox/disk"
+	"github.com/bkper/automations-portal/shared/sandbox/google"
+	"github.com/bkper/automations-portal/shared/sandbox/plaid"
+	"github.com/bkper/automations-portal/shared/secret"
+)
+
+// The people and clients of the sandbox.
+const (
+	clientEmail     = "client@example.com"
+	bookkeeperEmail = "bookkeeper@example.com"
+	pushAccount     = "pusher@sandbox.iam.gserviceaccount.com"
+	googleClient    = "sandbox.apps.googleusercontent.com"
+	plaidClient     = "sandbox-client"
+	sandboxSecret   = "sandbox-secret"
+)
+
+// system is everything that runs.
+type system struct {
+	url   string // of the portal, no slash at the end
+	parts string // what is used for what, for people
+	cfg   *config.Config
+	log   *slog.Logger
+
+	disk   *disk.DB
+	google *google.Service
+	bkper  *bkper.Service
+	plaid  *plaid.Server
+
+	stops []func()
+	busy  sync.WaitGroup
+}
+
+func (s *system) stop() {
+	for _, end := range s.stops {
+		end()
+	}
+	s.busy.Wait()
+	s.disk.Close()
+}
+
+// background runs do until the system stops.
+func (s *system) background(ctx context.Context, do func(context.Context)) {
+	ctx, cancel := context.WithCancel(ctx)
+	s.stops = append(s.stops, cancel)
+	s.busy.Go(func() { do(ctx) })
+}
+
+func start(ctx context.Context, o options, stderr io.Writer) (*system, error) {
+	listener, err := net.Listen("tcp", fmt.Sprintf("localhost:%d", o.port))
+	if err != nil {
+		return nil, fmt.Errorf("%w; choose another port with -port", err)
+	}
+	s := &system{url: "http://localhost:" + strings.TrimPrefix(listener.Addr().String(), "127.0.0.1:")}
+	if _, port, err := net.SplitHostPort(listener.Addr().String()); err == nil {
+		s.url = "http://localhost:" + port
+	}
+	level := slog.LevelError
+	if o.verbose {
+		level = slog.LevelInfo
+	}
+	s.log = slog.New(logs.NewText(stderr, logs.Options{Level: level}))
+	slog.SetDefault(s.log)
+	if err := s.sandbox(o); err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	if s.cfg, err = config.Read(ctx, envconfig.MultiLookuper(envconfig.OsLookuper(), envconfig.MapLookuper(s.defaults(o)))); err != nil {
+		return nil, err
+	}
+	s.describe()
+	if err := s.serve(ctx, listener, o); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// defaults is the configuration of what has no credentials in the environment: the sandbox on this port.
+func (s *system) defaults(o options) map[string]string {
+	d := map[string]string{
+		"PUBLIC_URL": s.url, "DATA_FILE": filepath.Join(o.data, "portal.db"), "LOG_TEXT": "true",
+		"STORE": "sqlite", "VAULT": "sqlite", "EVENTS": "sqlite",
+		"PUSH_SERVICE_ACCOUNT": pushAccount, "PUSH_CERTS_URL": s.url + "/sandbox/google/oauth2/v3/certs",
+	}
+	if os.Getenv("PLAID_CLIENT_ID") == "" {
+		d["PLAID_CLIENT_ID"], d["PLAID_SECRET"], d["PLAID_URL"] = plaidClient, sandboxSecret, s.url+"/sandbox/plaid"
+	}
+	if os.Getenv("GOOGLE_CLIENT_ID") == "" {
+		at := s.url + "/sandbox/google"
+		d["GOOGLE_CLIENT_ID"], d["GOOGLE_CLIENT_SECRET"] = googleClient, sandboxSecret
+		d["GOOGLE_AUTH_URL"], d["GOOGLE_TOKEN_URL"] = at+"/o/oauth2/v2/auth", at+"/token"
+		d["GOOGLE_TOKENINFO_URL"], d["GOOGLE_CERTS_URL"] = at+"/tokeninfo", at+"/oauth2/v3/certs"
+	}
+	if os.Getenv("BKPER_API_URL") == "" {
+		d["BKPER_API_URL"] = s.url + "/sandbox/bkper"
+	}
+	if os.Getenv("FIRESTORE_EMULATOR_HOST") != "" {
+		d["STORE"] = "firestore"
+	}
+	if os.Getenv("PUBSUB_EMULATOR_HOST") != "" {
+		d["EVENTS"] = "pubsub"
+	}
+	if d["STORE"] == "firestore" || d["EVENTS"] == "pubsub" {
+		d["GOOGLE_CLOUD_PROJECT"] = "demo-automations-portal"
+	}
+	return d
+}
+
+// describe says in words what is used for what.
+func (s *system) describe() {
+	part := func(name, url string) string {
+		if strings.HasPrefix(url, s.url) {
+			return name + ": sandbox"
+		}
+		return name + ": real"
+	}
+	s.parts = strings.Join([]string{
+		part("bank", s.cfg.PlaidURL), part("Bkper", s.cfg.BkperURL), part("Google", s.cfg.GoogleTokenURL),
+		"documents: " + s.cfg.Store, "tokens: " + s.cfg.Vault, "events: " + s.cfg.Events,
+	}, ", ")
+}
+
+// sandbox makes the stand-ins, with the state of the last run.
+func (s *system) sandbox(o options) (err error) {
+	if s.disk, err = disk.Open(filepath.Join(o.data, "sandbox.db")); err != nil {
+		return err
+	}
+	s.google, err = google.New(google.Options{
+		DB:      s.disk,
+		Clients: []google.Client{{ID: googleClient, Secret: sandboxSecret, RedirectURIs: []string{s.url + "/auth/callback"}}},
+		Users:   []google.User{{Email: clientEmail, Name: "Client"}, {Email: bookkeeperEmail, Name: "Bookkeeper"}},
+	})
+	if err != nil {
+		return err
+	}
+	if s.bkper, err = bkper.New(bkper.Options{DB: s.disk}); err != nil {
+		return err
+	}
+	err = bkper.Seed(s.bkper,
+		bkper.User{ID: google.Sub(clientEmail), Email: clientEmail, Name: "Client"},
+		bkper.User{ID: google.Sub(bookkeeperEmail), Email: bookkeeperEmail, Name: "Bookkeeper"})
+	if err != nil {
+		return err
+	}
+	s.plaid, err = plaid.New(plaid.Options{
+		Config:  plaid.Config{InitialDelay: time.Second, HistoricalDelay: 3 * time.Second},
+		BaseURL: s.url + "/sandbox/plaid", Clients: map[string]secret.String{plaidClient: secret.New(sandboxSecret)},
+		DB: s.disk, RetryBase: time.Second, Log: s.log,
+	})
+	return err
+}
+
+// serve starts the functions, the queue and the schedule.
+func (s *system) serve(ctx context.Context, listener net.Listener, o options) error {
+	a := app.New(s.cfg, s.log)
+	s.stops = append(s.stops, a.Close)
+	if s.cfg.Events == "sqlite" {
+		queue, err := a.Queue(ctx, s.token)
+		if err != nil {
+			return err
+		}
+		s.background(ctx, queue.Run)
+	} else if err := s.pull(ctx, a); err != nil {
+		return err
+	}
+	functions, err := a.Handler("")
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", functions)
+	s.mount(mux, "/sandbox/google", google.NewServer(s.google, google.ServerOptions{BaseURL: s.url + "/sandbox/google"}))
+	s.mount(mux, "/sandbox/bkper", bkper.NewServer(s.bkper, s.whose()))
+	s.mount(mux, "/sandbox/plaid", s.plaid)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	s.busy.Go(func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("serve", "err", err)
+		}
+	})
+	s.stops = append([]func(){func() { shutdown(server) }}, s.stops...)
+	s.background(ctx, func(ctx context.Context) {
+		if err := s.plaid.Run(ctx); err != nil {
+			s.log.Error("sandbox bank", "err", err)
+		}
+	})
+	s.background(ctx, s.schedule)
+	return nil
+}
+
+func (s *system) mount(mux *http.ServeMux, at string, h http.Handler) {
+	mux.Handle(at+"/", http.StripPrefix(at, h))
+}
+
+func shutdown(server *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if server.Shutdown(ctx) != nil {
+		server.Close()
+	}
+}
+
+// token is the OIDC token with which Pub/Sub and Cloud Scheduler call.
+func (s *system) token(_ context.Context, audience string) (secret.String, error) {
+	token, err := s.google.IDToken(pushAccount, audience)
+	return secret.New(token), err
+}
+
+// whose tells the sandbox's Bkper whose access token it is: the sandbox's Google knows, or the real one is asked.
+func (s *system) whose() func(string) (email, sub string, ok bool) {
+	if s.cfg.GoogleClientID == googleClient {
+		return func(token string) (string, string, bool) {
+			u, ok := s.google.Lookup(token)
+			return u.Email, u.Sub, ok
+		}
+	}
+	real, err := caller.NewGoogle(caller.GoogleConfig{ClientIDs: []string{s.cfg.GoogleClientID}, TokenInfo: s.cfg.GoogleTokenInfoURL})
+	return func(token string) (string, string, bool) {
+		if err != nil {
+			return "", "", false
+		}
+		who, err := real.Verify(context.Background(), secret.New(token))
+		return who.Email, who.Sub, err == nil
+	}
+}
+
+// pull stands in for push on Google's emulator, which pushes without a token.
+func (s *system) pull(ctx context.Context, a *app.App) error {
+	p, err := puller.Open(ctx, puller.Config{
+		Project: s.cfg.Project, Targets: a.Targets(), Token: s.token, Deadline: 9 * time.Minute, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.stops = append(s.stops, func() { p.Close() })
+	s.background(ctx, p.Run)
+	return nil
+}
+
+// schedule calls sync as Cloud Scheduler does, once a minute.
+func (s *system) schedule(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		if err := s.callSync(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("schedule", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *system) callSync(ctx context.Context) error {
+	token, err := s.token(ctx, s.cfg.SyncURL)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.SyncURL, nil)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+token.Reveal())
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("sync answered %s", answer.Status)
+	}
+	return nil
+}

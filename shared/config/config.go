@@ -1,0 +1,173 @@
+// Package config is all that can be configured, read from the environment once, at start, and checked whole: a wrong
+// revision refuses to start and lists every fault.
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/sethvargo/go-envconfig"
+
+	"github.com/bkper/automations-portal/shared/secret"
+)
+
+// Config is the configuration of one process. Functions ignore what they do not need.
+type Config struct {
+	Function string `env:"FUNCTION_TARGET"`    // serve this function alone; empty serves all on one port
+	Port     string `env:"PORT, default=8080"` // to listen on
+	LogText  bool   `env:"LOG_TEXT"`           // lines for a terminal instead of JSON
+
+	// PublicURL is where the functions are reached: function F at PublicURL/F, whoever routes it there. The URLs below
+	// replace it for one function, where each has a host of its own.
+	PublicURL     string `env:"PUBLIC_URL"`
+	ConnectURL    string `env:"CONNECT_URL"`
+	WebhookURL    string `env:"WEBHOOK_URL"`
+	AuthURL       string `env:"AUTH_URL"`
+	PosterURL     string `env:"POSTER_URL"`
+	SyncURL       string `env:"SYNC_URL"`
+	DisconnectURL string `env:"DISCONNECT_URL"`
+	PageURL       string `env:"PAGE_URL"` // of the portal's page; default PublicURL/portal
+
+	Origins []string `env:"ALLOWED_ORIGINS"` // other origins whose pages may call, such as https://bkper.app
+
+	// Google Cloud. With a project, documents, tokens and events are kept in Firestore, Secret Manager and Pub/Sub.
+	Project  string `env:"GOOGLE_CLOUD_PROJECT"`
+	Database string `env:"FIRESTORE_DATABASE"` // default "(default)"
+	Prefix   string `env:"RESOURCE_PREFIX"`    // before the names of collections, where deployments share a database
+
+	// Without a project, all is kept in one SQLite file. Each can be chosen by itself.
+	DataFile string        `env:"DATA_FILE"`
+	VaultKey secret.String `env:"VAULT_KEY"` // 32 bytes in base64; default a key file beside DataFile
+	Store    string        `env:"STORE"`     // firestore or sqlite
+	Vault    string        `env:"VAULT"`     // secretmanager or sqlite
+	Events   string        `env:"EVENTS"`    // pubsub or sqlite
+
+	PushAccount string `env:"PUSH_SERVICE_ACCOUNT"` // e-mail of the service account that pushes and schedules
+
+	// Sign-in with Google, and where Google is.
+	GoogleClientID     string        `env:"GOOGLE_CLIENT_ID"`
+	GoogleClientSecret secret.String `env:"GOOGLE_CLIENT_SECRET"`
+	GoogleAuthURL      string        `env:"GOOGLE_AUTH_URL"`
+	GoogleTokenURL     string        `env:"GOOGLE_TOKEN_URL"`
+	GoogleTokenInfoURL string        `env:"GOOGLE_TOKENINFO_URL"`
+	GoogleCertsURL     string        `env:"GOOGLE_CERTS_URL"` // keys that verify the ID tokens of people
+	PushCertsURL       string        `env:"PUSH_CERTS_URL"`   // keys that verify the ID tokens of pushes
+
+	BkperURL    string        `env:"BKPER_API_URL"`
+	BkperAPIKey secret.String `env:"BKPER_API_KEY"`
+	BkperAgent  string        `env:"BKPER_AGENT_ID, default=automations-portal"`
+
+	PlaidClientID    string        `env:"PLAID_CLIENT_ID"`
+	PlaidSecret      secret.String `env:"PLAID_SECRET"`
+	PlaidEnvironment string        `env:"PLAID_ENV, default=sandbox"`
+	PlaidURL         string        `env:"PLAID_URL"` // default the environment's own
+	PlaidClientName  string        `env:"PLAID_CLIENT_NAME, default=Bkper"`
+}
+
+// Read reads the configuration and checks it. The error lists every fault by the name of its variable.
+func Read(ctx context.Context, env envconfig.Lookuper) (*Config, error) {
+	c := new(Config)
+	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: c, Lookuper: env}); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	c.fill()
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("configuration:\n%w", err)
+	}
+	return c, nil
+}
+
+// fill derives what was left out.
+func (c *Config) fill() {
+	c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
+	for name, target := range map[string]*string{
+		"connect": &c.ConnectURL, "webhook": &c.WebhookURL, "auth": &c.AuthURL, "poster": &c.PosterURL,
+		"sync": &c.SyncURL, "disconnect": &c.DisconnectURL, "portal": &c.PageURL,
+	} {
+		if *target == "" && c.PublicURL != "" {
+			*target = c.PublicURL + "/" + name
+		}
+		*target = strings.TrimSuffix(*target, "/")
+	}
+	google := map[bool]string{true: "firestore secretmanager pubsub", false: "sqlite sqlite sqlite"}[c.Project != ""]
+	defaults := strings.Fields(google)
+	for i, target := range []*string{&c.Store, &c.Vault, &c.Events} {
+		if *target == "" {
+			*target = defaults[i]
+		}
+	}
+}
+
+func (c *Config) check() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("  "+format, args...)) }
+	oneOf := func(name, value string, allowed ...string) {
+		for _, a := range allowed {
+			if value == a {
+				return
+			}
+		}
+		fault("%s must be one of %s, not %q", name, strings.Join(allowed, ", "), value)
+	}
+	needed := func(name, value, why string) {
+		if value == "" {
+			fault("%s is needed: %s", name, why)
+		}
+	}
+	oneOf("STORE", c.Store, "firestore", "sqlite")
+	oneOf("VAULT", c.Vault, "secretmanager", "sqlite")
+	oneOf("EVENTS", c.Events, "pubsub", "sqlite")
+	oneOf("PLAID_ENV", c.PlaidEnvironment, "sandbox", "production")
+	if c.Store == "sqlite" || c.Vault == "sqlite" || c.Events == "sqlite" {
+		needed("DATA_FILE", c.DataFile, "the SQLite file in which documents, tokens or events are kept; or set GOOGLE_CLOUD_PROJECT")
+	}
+	if c.Store == "firestore" || c.Vault == "secretmanager" || c.Events == "pubsub" {
+		needed("GOOGLE_CLOUD_PROJECT", c.Project, "the project of Firestore, Secret Manager and Pub/Sub")
+	}
+	needed("GOOGLE_CLIENT_ID", c.GoogleClientID, "the OAuth client with which people sign in")
+	needed("PLAID_CLIENT_ID", c.PlaidClientID, "from Plaid's Dashboard")
+	needed("PUSH_SERVICE_ACCOUNT", c.PushAccount, "e-mail of the service account that Pub/Sub and the schedule push as")
+	if c.GoogleClientSecret.Empty() {
+		fault("GOOGLE_CLIENT_SECRET is needed: of the OAuth client")
+	}
+	if c.PlaidSecret.Empty() {
+		fault("PLAID_SECRET is needed: of the environment, from Plaid's Dashboard")
+	}
+	for name, value := range map[string]string{
+		"CONNECT_URL": c.ConnectURL, "WEBHOOK_URL": c.WebhookURL, "AUTH_URL": c.AuthURL, "POSTER_URL": c.PosterURL,
+		"SYNC_URL": c.SyncURL, "DISCONNECT_URL": c.DisconnectURL, "PAGE_URL": c.PageURL,
+	} {
+		if value == "" {
+			fault("%s is needed, or PUBLIC_URL for all of them", name)
+		} else if !secure(value) {
+			fault("%s must be an https URL (http only on a loopback address), not %q", name, value)
+		}
+	}
+	for _, o := range c.Origins {
+		if u, err := url.Parse(o); err != nil || !secure(o) || u.Path != "" || u.RawQuery != "" {
+			fault("ALLOWED_ORIGINS must be origins such as https://bkper.app, not %q", o)
+		}
+	}
+	for name, value := range map[string]string{
+		"GOOGLE_AUTH_URL": c.GoogleAuthURL, "GOOGLE_TOKEN_URL": c.GoogleTokenURL, "GOOGLE_TOKENINFO_URL": c.GoogleTokenInfoURL,
+		"GOOGLE_CERTS_URL": c.GoogleCertsURL, "PUSH_CERTS_URL": c.PushCertsURL, "BKPER_API_URL": c.BkperURL, "PLAID_URL": c.PlaidURL,
+	} {
+		if value != "" && !secure(value) {
+			fault("%s must be an https URL (http only on a loopback address), not %q", name, value)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// secure reports whether a URL is safe to send tokens to.
+func secure(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil {
+		return false
+	}
+	host := u.Hostname()
+	return u.Scheme == "https" || (u.Scheme == "http" && (host == "localhost" || host == "127.0.0.1" || host == "::1"))
+}
