@@ -147,7 +147,7 @@ func refusal(call string, status int, header http.Header, body []byte) error {
 		cause = fmt.Errorf("%w: %w", cause, r.is)
 	}
 	e := &bank.Error{Kind: r.kind, Code: said.Code, After: r.after, Err: cause}
-	if wait, ok := retryAfter(header); ok && (e.Kind == bank.Retry || e.Kind == bank.RetryAfter) {
+	if wait := retryAfter(header); wait > 0 && (e.Kind == bank.Retry || e.Kind == bank.RetryAfter) {
 		e.Kind, e.After = bank.RetryAfter, wait
 	}
 	return e
@@ -176,30 +176,16 @@ func (c complaint) rule(status int) rule {
 // longestWait bounds a Retry-After, so that a wrong one does not silence a connection for long.
 const longestWait = 6 * time.Hour
 
-// retryAfter reads the header as seconds or as an HTTP date measured by the answer's own clock.
-func retryAfter(header http.Header) (time.Duration, bool) {
+// retryAfter reads the header as seconds or as an HTTP date measured by the answer's own clock; 0 where it asks for no wait.
+func retryAfter(header http.Header) time.Duration {
 	text := header.Get("Retry-After")
-	wait := time.Duration(0)
 	if seconds, err := strconv.Atoi(text); err == nil {
-		wait = time.Duration(min(seconds, int(longestWait.Seconds()))) * time.Second
-	} else {
-		at, err := http.ParseTime(text)
-		sent, sentErr := http.ParseTime(header.Get("Date"))
-		if err != nil || sentErr != nil {
-			return 0, false
-		}
-		wait = at.Sub(sent)
+		return time.Duration(min(max(seconds, 0), int(longestWait.Seconds()))) * time.Second
 	}
-	return min(max(wait, 0), longestWait), text != ""
-}
-
-// is reports whether an error carries one of the codes.
-func is(err error, codes ...string) bool {
-	code := bank.CodeOf(err)
-	for _, c := range codes {
-		if c == code {
-			return true
-		}
+	at, err := http.ParseTime(text)
+	sent, sentErr := http.ParseTime(header.Get("Date"))
+	if err != nil || sentErr != nil {
+		return 0
 	}
-	return false
+	return min(max(at.Sub(sent), 0), longestWait)
 }

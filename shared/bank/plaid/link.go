@@ -169,7 +169,7 @@ func (p *Plaid) Outcome(ctx context.Context, v bank.Visit) (bank.Outcome, error)
 	_, answer, err := p.api.LinkTokenGet(ctx).LinkTokenGetRequest(sdk.LinkTokenGetRequest{LinkToken: link}).Execute()
 	if err != nil {
 		err = failure(call, answer, err)
-		if is(err, "INVALID_LINK_TOKEN") {
+		if bank.CodeOf(err) == "INVALID_LINK_TOKEN" {
 			return bank.Outcome{State: bank.Unknown}, nil
 		}
 		return bank.Outcome{}, err
