@@ -64,11 +64,14 @@ func Decode(body []byte) (Delivery, error) {
 	if err := json.Unmarshal(body, &e); err != nil {
 		return Delivery{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	d := Delivery{ID: e.Message.MessageID, Attempt: e.DeliveryAttempt}
-	if err := json.Unmarshal(e.Message.Data, &d.Message); err != nil {
+	var m *Message
+	if err := json.Unmarshal(e.Message.Data, &m); err != nil {
 		return Delivery{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	return d, nil
+	if m == nil { // the data was null
+		return Delivery{}, fmt.Errorf("%w: it has no message", ErrMalformed)
+	}
+	return Delivery{Message: *m, ID: e.Message.MessageID, Attempt: e.DeliveryAttempt}, nil
 }
 
 // DeadLetter is a message that was refused as often as the broker delivers one. It waits for an operator, who lets it be
