@@ -9,7 +9,7 @@ import (
 )
 
 // Vault keeps one secret a name; names are made by the functions below. All methods are safe for concurrent use. A
-// function that needs less takes Reader or Writer.
+// function that needs less takes Reader or Writer. A name or secret outside the limits below is ErrInvalid.
 type Vault interface {
 	Reader
 	Writer

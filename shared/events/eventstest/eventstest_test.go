@@ -94,7 +94,7 @@ func (f fault) open(t *testing.T) eventstest.Open {
 			MinBackoff: time.Second, MaxBackoff: 10 * time.Second, MaxAttempts: 5, Concurrency: 4,
 			Log: slog.New(slog.DiscardHandler),
 		}
-		h := &eventstest.Harness{Attempts: 5, Concurrency: 4, MinBackoff: time.Second, Quiet: 2 * time.Minute}
+		h := &eventstest.Harness{Attempts: 5, Concurrency: 4, MinBackoff: time.Second, Quiet: 30 * time.Second}
 		if f.config != nil {
 			f.config(&c)
 		}

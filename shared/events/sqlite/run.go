@@ -70,32 +70,37 @@ type message struct {
 	attempt   int
 }
 
-// lease takes up to n messages that are due, and says how long to wait for the next. Messages whose last attempt ended
-// with its process become dead letters.
+// lease takes up to n messages that are due, and says how long to wait before asking again. Messages whose last attempt
+// ended with its process become dead letters.
 func (q *Queue) lease(ctx context.Context, topic events.Topic, n int) (leased []message, wait time.Duration, err error) {
 	if n == 0 {
 		return nil, poll, nil
 	}
 	now := time.Now()
-	wait = poll
-	err = q.transact(ctx, func(tx *sql.Tx) error {
-		if err := bury(ctx, tx, `topic = ? AND due <= ? AND attempt >= ?`, string(topic), now.UnixMicro(), q.config.MaxAttempts); err != nil {
-			return err
-		}
-		if leased, err = q.take(ctx, tx, topic, now, n); err != nil || len(leased) == n {
-			return err
-		}
-		var next sql.NullInt64
-		err := tx.QueryRowContext(ctx, `SELECT min(due) FROM events_queue WHERE topic = ?`, string(topic)).Scan(&next)
-		if next.Valid {
-			wait = max(0, min(poll, time.UnixMicro(next.Int64).Sub(now)))
+	if wait, err = q.untilDue(ctx, topic, now); err != nil || wait > 0 {
+		return nil, wait, err
+	}
+	err = q.transact(ctx, func(tx *sql.Tx) (err error) {
+		err = bury(ctx, tx, `topic = ? AND due <= ? AND attempt >= ?`, string(topic), now.UnixMicro(), q.config.MaxAttempts)
+		if err == nil {
+			leased, err = q.take(ctx, tx, topic, now, n)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, poll, err
 	}
-	return leased, wait, nil
+	return leased, 0, nil
+}
+
+// untilDue looks without the write lock, which an idle queue leaves to others.
+func (q *Queue) untilDue(ctx context.Context, topic events.Topic, now time.Time) (time.Duration, error) {
+	var next sql.NullInt64
+	err := q.db.QueryRowContext(ctx, `SELECT min(due) FROM events_queue WHERE topic = ?`, string(topic)).Scan(&next)
+	if err != nil || !next.Valid {
+		return poll, err
+	}
+	return max(0, min(poll, time.UnixMicro(next.Int64).Sub(now))), nil
 }
 
 func (q *Queue) take(ctx context.Context, tx *sql.Tx, topic events.Topic, now time.Time, n int) ([]message, error) {

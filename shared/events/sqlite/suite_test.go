@@ -60,7 +60,7 @@ func TestTheEmbeddedQueuePassesTheSuite(t *testing.T) {
 		}
 		h := &eventstest.Harness{
 			Close:    func() { q.kill() },
-			Attempts: c.MaxAttempts, Concurrency: c.Concurrency, MinBackoff: c.MinBackoff, Quiet: 2 * time.Minute,
+			Attempts: c.MaxAttempts, Concurrency: c.Concurrency, MinBackoff: c.MinBackoff, Quiet: 30 * time.Second,
 		}
 		use := func() { h.Publisher, h.DeadLetters, h.Replay, h.Cut = q, q.DeadLetters, q.Replay, q.Close }
 		h.Kill = func() (err error) {
