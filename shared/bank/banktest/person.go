@@ -81,7 +81,7 @@ func read(ctx context.Context, h Harness) (*connected, error) {
 	return c, nil
 }
 
-// maxPages ends a read that goes in circles.
+// maxPages ends a read that never ends.
 const maxPages = 200
 
 // follow reads from where it stands to the end, and takes over what it hears as the engine does.
@@ -90,6 +90,7 @@ func (c *connected) follow(ctx context.Context, h Harness, deep bool) error {
 		c.known, c.at = map[string]bank.Transaction{}, ""
 	}
 	c.pages = nil
+	been := map[string]bool{c.at: true}
 	for range maxPages {
 		page, err := h.Provider.Changes(ctx, bank.From{Token: c.Token, At: c.at, Deep: deep})
 		if err != nil {
@@ -102,6 +103,10 @@ func (c *connected) follow(ctx context.Context, h Harness, deep bool) error {
 		if !page.More {
 			return nil
 		}
+		if been[c.at] {
+			return errors.New("reading goes in circles")
+		}
+		been[c.at] = true
 	}
 	return fmt.Errorf("reading does not end after %d pages", maxPages)
 }

@@ -306,7 +306,7 @@ func aBank(id, url, colour, logo string) string {
 func TestBanksCarryOnlyWhatAPageCanShow(t *testing.T) {
 	p, server := open(t, map[string]http.HandlerFunc{"/institutions/search": answerWith(`{"request_id":"r","institutions":[` +
 		aBank("ins_1", `"https://bank.example/"`, `"#00A4E4"`, `"`+onePixel+`"`) + `,` +
-		aBank("ins_2", `"javascript:alert(1)"`, `"red;}"`, `"PHN2Zz4="`) + `,` +
+		aBank("ins_2", `"javascript://bank.example/%0Aalert(1)"`, `"red;}"`, `"PHN2Zz4="`) + `,` +
 		aBank("ins_3", `null`, `null`, `null`) + `]}`)})
 	got, err := p.Institutions(t.Context(), "DE", "  Bank ")
 	if err != nil {

@@ -234,6 +234,13 @@ func TestWhatIsNotPlaidsIsJudgedByItsStatus(t *testing.T) {
 	}
 }
 
+func TestACodeThatIsNoneIsNotPassedOn(t *testing.T) {
+	p, _ := open(t, map[string]http.HandlerFunc{"/item/get": refuseWith(500, "ITEM_ERROR", "Item of "+itemToken, "")})
+	if _, err := p.Item(t.Context(), secret.New(itemToken)); bank.CodeOf(err) != unexpectedStatus || bank.KindOf(err) != bank.Retry {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestASuccessThatCannotBeReadIsTriedAgain(t *testing.T) {
 	for _, body := range []string{`{"item":`, `[]`, `{"item":{"item_id":7}}`, `"` + itemToken + `"`} {
 		p, _ := open(t, map[string]http.HandlerFunc{"/item/get": answerWith(body), "/transactions/sync": answerWith(body[:2])})

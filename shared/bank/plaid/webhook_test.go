@@ -633,6 +633,25 @@ func TestTenThousandForgedWebhooksCostAConstantNumberOfFetches(t *testing.T) {
 	}
 }
 
+func TestAKeyThatPlaidDoesNotKnowIsNotAskedForAgainAtOnce(t *testing.T) {
+	s := newKeyServer(t)
+	p, server := openKeys(t, s)
+	now := testTime
+	p.keys.now = func() time.Time { return now }
+	for _, step := range []struct {
+		pass    time.Duration
+		fetches int
+	}{{0, 1}, {0, 1}, {19 * time.Second, 1}, {time.Second, 2}} {
+		now = now.Add(step.pass)
+		if _, err := p.keys.key(t.Context(), "00000000-0000-4000-8000-000000000000"); !errors.Is(err, bank.ErrForged) {
+			t.Fatal(err)
+		}
+		if got := server.calls(keyCall); got != step.fetches {
+			t.Errorf("%v later: %d fetches, want %d", now.Sub(testTime), got, step.fetches)
+		}
+	}
+}
+
 func TestKeysThatWereRefusedAreForgotten(t *testing.T) {
 	s := newKeyServer(t)
 	p, _ := openKeys(t, s)
