@@ -30,9 +30,9 @@ type entry struct {
 	row        *row
 	account    *account
 	version    int
-	at         int   // position in the log
-	flips      []int // positions at which it was added, removed, added, …
-	breaks     bool  // a page ends before it
+	at         int    // position in the log
+	flips      []int  // positions at which it was added, removed, added, …
+	breaks     bool   // a page ends before it
 	pending    string // transaction_id of the pending entry that it settled; empty is null
 	generation int
 	superseded bool // a churned entry took its place

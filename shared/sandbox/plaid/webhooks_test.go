@@ -208,3 +208,24 @@ func TestUndeliveredWebhooksSurviveARestart(t *testing.T) {
 		t.Errorf("signed with another key after the restart: %v", err)
 	}
 }
+
+func TestAWebhookIsKeptBeforeItsFirstAttempt(t *testing.T) {
+	db := openDisk(t)
+	s, err := New(Options{DB: db})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Do(func(b *Bank) error {
+		_, item := linked(t, b, "ins_109508", "user_good")
+		return b.Fail(item, "ITEM_LOCKED", "")
+	}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := New(Options{DB: db})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.hooks.queue); n == 0 || len(again.hooks.queue) != n {
+		t.Errorf("%d webhooks wait, %d after the restart", n, len(again.hooks.queue))
+	}
+}
