@@ -60,7 +60,7 @@ type Bank struct {
 	entries  map[string]*entry // by transaction id
 
 	outbox []Webhook
-	dirty  map[string]document // what changed since the last flush, by document id; nil where nobody keeps it
+	dirty  map[string]document // what changed since the last save, by document id; nil where nobody keeps it
 }
 
 // NewBank returns a Bank with the seeded institutions and nothing else.

@@ -14,7 +14,8 @@ import (
 // The control interface scripts the bank from another process. It needs no credentials and is not Plaid's. Each POST takes
 // a JSON object (application/json, so that no foreign web page can send it) and answers a JSON object; what cannot be done
 // is 400 with {"error": …}. An account is named by its account_id or its bank account id, a row by its row id or any
-// transaction_id. What changes is announced by webhooks at once.
+// transaction_id. What changes is announced by webhooks at once. Faults, mischief and forced mutations end with the process;
+// everything else outlives it.
 //
 //	GET    /_sim/items                    every Item with its accounts; no tokens
 //	POST   /_sim/transactions             account, transactions: [Row…] → rows: [row id…]
@@ -200,10 +201,10 @@ func (s *Server) serverControls() {
 	}
 	control(s, "keys", func(in keys) (map[string]any, error) {
 		if in.Expire {
-			s.hooks.expire(s.bank.now())
+			s.hooks.expire(time.Now())
 		}
 		if in.Rotate {
-			if err := s.hooks.rotate(s.bank.now()); err != nil {
+			if err := s.hooks.rotate(time.Now()); err != nil {
 				return nil, err
 			}
 		}

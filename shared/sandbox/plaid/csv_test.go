@@ -1,9 +1,12 @@
 package plaid
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/shopspring/decimal"
@@ -90,7 +93,8 @@ func TestAFileThatIsNoStatementIsRefusedWithItsLine(t *testing.T) {
 	}
 }
 
-func TestAnItemOfManyAccountsTiesOutToTheCent(t *testing.T) {
+// manyAccounts is a bank's file of 140 accounts with 28 rows each.
+func manyAccounts() string {
 	var file strings.Builder
 	file.WriteString(csvHeader)
 	n := 0
@@ -103,7 +107,35 @@ func TestAnItemOfManyAccountsTiesOutToTheCent(t *testing.T) {
 			fmt.Fprintf(&file, "1994-01-%02d,%d,%d,%s,CZK,x,%s\n", d+1, n, 1000+a, amount.StringFixed(2), balance.StringFixed(2))
 		}
 	}
-	checkFile(t, file.String(), 140)
+	return file.String()
+}
+
+func TestAnItemOfManyAccountsTiesOutToTheCent(t *testing.T) { checkFile(t, manyAccounts(), 140) }
+
+func TestAnItemOfManyAccountsWorksOverHTTP(t *testing.T) {
+	r := newRig(t, Options{DB: openDisk(t)}, false)
+	resp, err := http.Post(r.url+"/_sim/institutions?name=Many&last_day="+time.Now().Format(time.DateOnly), "text/csv", strings.NewReader(manyAccounts()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var made struct {
+		ID string `json:"institution_id"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&made); err != nil || made.ID == "" {
+		t.Fatalf("%d: %v", resp.StatusCode, err)
+	}
+	token := r.linkToken(t, country("DE"))
+	r.visit(t, token.GetHostedLinkUrl(), made.ID)
+	access, _ := r.itemByExchange(t, r.next(t, "ITEM_ADD_RESULT").fields["public_token"].(string))
+	added, _, _, _ := r.syncAll(t.Context(), t, access, "")
+	accounts := map[string]bool{}
+	for _, x := range added {
+		accounts[x.AccountId] = true
+	}
+	if len(r.masks(t, access)) != 140 || len(accounts) != 140 || len(added) != 140*28 {
+		t.Errorf("%d accounts, %d transactions of %d accounts", len(r.masks(t, access)), len(added), len(accounts))
+	}
 }
 
 func checkFile(t *testing.T, file string, accounts int) {

@@ -110,7 +110,6 @@ var refusals = index([]Error{
 
 	{Type: sandboxError, Code: "SANDBOX_WEBHOOK_INVALID", Message: "webhook for this item is either not set up, or invalid. please update the item's webhook and try again"},
 	{Type: sandboxError, Code: "SANDBOX_PRODUCT_NOT_ENABLED", Message: "the product of this webhook is not enabled for the item. please initialize the item with it and try again"},
-	{Type: sandboxError, Code: "SANDBOX_ACCOUNT_SELECT_V2_NOT_ENABLED", Message: "client does not have account select v2 enabled"},
 })
 
 func index(list []Error) map[string]Error {

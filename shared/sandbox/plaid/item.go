@@ -64,7 +64,6 @@ type public struct {
 	token, client, item string
 	expires             time.Time
 	used                bool
-	update              bool // made by update mode: its Item has an access token already
 }
 
 // shows returns the Item's account for a bank account, nil where it shows none.
@@ -297,8 +296,8 @@ func (b *Bank) giveAccess(it *item) {
 	b.touch(it)
 }
 
-func (b *Bank) newPublic(it *item, update bool) *public {
-	p := &public{token: "public-" + Environment + "-" + b.newUUID(), client: it.client, item: it.id, expires: b.now().Add(publicTokenLife), update: update}
+func (b *Bank) newPublic(it *item) *public {
+	p := &public{token: "public-" + Environment + "-" + b.newUUID(), client: it.client, item: it.id, expires: b.now().Add(publicTokenLife)}
 	b.publics[p.token] = p
 	b.touch(p)
 	return p

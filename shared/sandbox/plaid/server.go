@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"mime"
 	"net/http"
@@ -90,7 +91,7 @@ func New(o Options) (*Server, error) {
 
 func (s *Server) restore() error {
 	if s.opts.DB == nil {
-		return s.hooks.ensureKey(s.bank.now())
+		return s.hooks.ensureKey(time.Now())
 	}
 	all, err := readAll(s.opts.DB)
 	if err != nil {
@@ -107,10 +108,10 @@ func (s *Server) restore() error {
 	if err := s.hooks.restore(all.other); err != nil {
 		return err
 	}
-	if err := s.hooks.ensureKey(s.bank.now()); err != nil {
+	if err := s.hooks.ensureKey(time.Now()); err != nil {
 		return err
 	}
-	return s.opts.DB.Save(space, s.hooks.changes())
+	return s.save()
 }
 
 // Do runs f on the Bank, alone, and keeps what it changed: how code in the same process scripts the bank. Changes are
@@ -131,14 +132,21 @@ func (s *Server) commit() error {
 	case s.wake <- struct{}{}:
 	default:
 	}
-	docs, hooks := s.bank.changes(), s.hooks.changes()
-	if s.opts.DB == nil {
-		return nil
+	return s.save()
+}
+
+// save writes what changed. What could not be written is tried again by the next save.
+func (s *Server) save() error {
+	if s.opts.DB != nil {
+		docs := s.bank.changes()
+		maps.Copy(docs, s.hooks.dirty)
+		if err := s.opts.DB.Save(space, docs); err != nil {
+			return err
+		}
 	}
-	for key, doc := range hooks {
-		docs[key] = doc
-	}
-	return s.opts.DB.Save(space, docs)
+	clear(s.bank.dirty)
+	clear(s.hooks.dirty)
+	return nil
 }
 
 // ServeHTTP answers one request.

@@ -28,6 +28,7 @@ type session struct {
 	Error       *Error    `json:"error,omitempty"`    // what the last step met
 	Public      string    `json:"public,omitempty"`   // public token of the success
 	Item        string    `json:"item,omitempty"`
+	Exit        string    `json:"exit,omitempty"` // what the page was waiting for when it was left
 	Events      []event   `json:"events"`
 }
 
@@ -57,6 +58,7 @@ type SessionView struct {
 	PublicToken       string       // of a success
 	ItemID            string       // of a success
 	Accounts          []Account    // of a success
+	Exit              string       // of a cancelled one: what the page was waiting for
 	Redirect          string       // completion_redirect_uri
 	events            []event
 }
@@ -285,7 +287,7 @@ func (b *Bank) finish(l *link, s *session, chosen []*holding) {
 		b.repair(it)
 		b.Announce()
 	}
-	p := b.newPublic(it, l.item != "")
+	p := b.newPublic(it)
 	s.Item, s.Public = it.id, p.token
 	b.log(s, "HANDOFF", map[string]any{"institution_id": it.institution.ID, "institution_name": it.institution.Name})
 	if l.item == "" {
@@ -326,7 +328,8 @@ func (b *Bank) exit(l *link, s *session) error {
 	if s.Step == Finished {
 		return s.at(ChooseBank, EnterLogin, EnterAtBank, ChooseAccounts)
 	}
-	b.log(s, "EXIT", map[string]any{"exit_status": s.exitStatus()})
+	s.Exit = s.exitStatus()
+	b.log(s, "EXIT", map[string]any{"exit_status": s.Exit})
 	b.close(l, s, map[string]any{"status": "EXITED", "public_tokens": []string{}})
 	return nil
 }
@@ -352,7 +355,7 @@ func (b *Bank) close(l *link, s *session, result map[string]any) {
 func (b *Bank) sessionView(l *link, s *session) SessionView {
 	v := SessionView{
 		ID: s.ID, Started: s.Started, Finished: s.Finished, Step: s.Step, Update: l.item != "", Error: s.Error,
-		PublicToken: s.Public, ItemID: s.Item, events: s.Events,
+		PublicToken: s.Public, ItemID: s.Item, Exit: s.Exit, events: s.Events,
 	}
 	if l.request.Hosted != nil {
 		v.Redirect = l.request.Hosted.CompletionRedirectURI
@@ -410,5 +413,5 @@ func (b *Bank) SandboxPublicToken(client, institution, user, password string, r 
 		return "", e
 	}
 	it := b.newItem(client, c, (&link{request: r}).offered(c), r)
-	return b.newPublic(it, false).token, nil
+	return b.newPublic(it).token, nil
 }

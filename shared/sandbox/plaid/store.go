@@ -35,7 +35,7 @@ func (b *Bank) forget(d document) {
 	}
 }
 
-// changes returns what changed since it was last called, ready for the disk.
+// changes returns what is noted in dirty, ready for the disk.
 func (b *Bank) changes() map[string]any {
 	docs := make(map[string]any, len(b.dirty))
 	for key, d := range b.dirty {
@@ -44,7 +44,6 @@ func (b *Bank) changes() map[string]any {
 			docs[key] = d.doc()
 		}
 	}
-	clear(b.dirty)
 	return docs
 }
 
@@ -155,11 +154,11 @@ func (l *link) doc() any {
 type publicDoc struct {
 	Token, Client, Item string
 	Expires             time.Time
-	Used, Update        bool
+	Used                bool
 }
 
 func (p *public) key() string { return "public/" + p.token }
-func (p *public) doc() any    { return publicDoc{p.token, p.client, p.item, p.expires, p.used, p.update} }
+func (p *public) doc() any    { return publicDoc{p.token, p.client, p.item, p.expires, p.used} }
 
 // saved is everything on the disk, as it was written.
 type saved struct {
@@ -237,7 +236,7 @@ func (b *Bank) restore(s saved) error {
 		}
 	}
 	for _, d := range s.publics {
-		b.publics[d.Token] = &public{d.Token, d.Client, d.Item, d.Expires, d.Used, d.Update}
+		b.publics[d.Token] = &public{d.Token, d.Client, d.Item, d.Expires, d.Used}
 	}
 	b.dirty = map[string]document{}
 	return nil

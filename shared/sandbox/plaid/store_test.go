@@ -143,3 +143,26 @@ func TestAChangeCostsInProportionToItself(t *testing.T) {
 		t.Errorf("one new row writes %d documents", len(docs))
 	}
 }
+
+func TestWhatTheDiskRefusedIsWrittenLater(t *testing.T) {
+	broken := openDisk(t)
+	s, err := New(Options{DB: broken})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken.Close()
+	if err := s.Do(func(b *Bank) error { linked(t, b, "ins_109508", "user_good"); return nil }); err == nil {
+		t.Fatal("a closed disk took it")
+	}
+	s.opts.DB = openDisk(t)
+	if err := s.Do(func(*Bank) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	again, err := New(Options{DB: s.opts.DB})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(again.bank.Items()); n != 1 {
+		t.Errorf("%d items after the restart", n)
+	}
+}

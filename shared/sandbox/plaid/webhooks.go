@@ -76,7 +76,7 @@ type hooks struct {
 	queue    map[string]*delivery
 	keys     []*signingKey // the last one signs
 	record   []Delivered
-	dirty    map[string]any
+	dirty    map[string]any // what changed since the last save, by document id
 }
 
 func (h *hooks) init(o Options) {
@@ -90,12 +90,6 @@ func (h *hooks) init(o Options) {
 	client.Timeout = hookTimeout
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	h.client = &client
-}
-
-func (h *hooks) changes() map[string]any {
-	out := h.dirty
-	h.dirty = map[string]any{}
-	return out
 }
 
 func (h *hooks) restore(docs map[string]json.RawMessage) error {

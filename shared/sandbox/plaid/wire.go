@@ -244,7 +244,7 @@ func sessionJSON(s SessionView) map[string]any {
 	case !s.Finished.IsZero():
 		exit := map[string]any{
 			"error":    s.Error.body(),
-			"metadata": map[string]any{"institution": bank, "status": "requires_credentials", "link_session_id": s.ID, "request_id": s.ID},
+			"metadata": map[string]any{"institution": bank, "status": s.Exit, "link_session_id": s.ID, "request_id": s.ID},
 		}
 		out["on_exit"], out["exit"] = exit, exit
 	}
