@@ -201,11 +201,12 @@ func (c *Connect) keep(ctx context.Context, s *bank.Session, candidates []bank.C
 	if chosen >= 0 {
 		candidate = candidates[chosen]
 	}
-	if err := c.claim(ctx, s, candidate); err != nil || s.State != bank.Exchanging {
-		if err == nil {
-			err = c.forget(ctx, s)
-		}
+	claimed, err := c.claim(ctx, s, candidate)
+	if err != nil {
 		return err
+	}
+	if !claimed {
+		return c.forget(ctx, s)
 	}
 	token, err := c.token(ctx, s, candidate)
 	if err != nil || s.State != bank.Exchanging {
@@ -225,10 +226,12 @@ func (c *Connect) keep(ctx context.Context, s *bank.Session, candidates []bank.C
 // errBusy: another session is making an item for the same connection.
 var errBusy = web.Conflict("busy", "This connection is being reconnected in another window. Finish there, or try again in a few minutes.")
 
-// claim fixes, before the exchange, which candidate becomes which connection. It ends the session where the bank is
-// connected already, or is not the one to be reconnected.
-func (c *Connect) claim(ctx context.Context, s *bank.Session, candidate bank.Candidate) error {
-	return c.Store.Update(ctx, func(tx store.Tx) error {
+// claim fixes, before the exchange, which candidate becomes which connection, and makes the caller the only one who
+// exchanges for the next minutes. It ends the session where the bank is connected already, or is not the one to be
+// reconnected.
+func (c *Connect) claim(ctx context.Context, s *bank.Session, candidate bank.Candidate) (claimed bool, err error) {
+	err = c.Store.Update(ctx, func(tx store.Tx) error {
+		claimed = false
 		fresh, err := store.Sessions.Load(tx, s.ID)
 		if err != nil {
 			return err
@@ -246,6 +249,7 @@ func (c *Connect) claim(ctx context.Context, s *bank.Session, candidate bank.Can
 		if s.State.Final() {
 			end(s, now)
 		} else {
+			claimed = true
 			s.State, s.Trying, s.Due = bank.Exchanging, now.Add(exchangeTime), now.Add(exchangeTime)
 			if s.Candidate == "" {
 				s.Candidate = candidate.Key
@@ -253,6 +257,7 @@ func (c *Connect) claim(ctx context.Context, s *bank.Session, candidate bank.Can
 		}
 		return store.Sessions.Put(tx, s)
 	})
+	return claimed, err
 }
 
 // admit decides whether the candidate may become the session's connection, and sets the state that refuses it.
@@ -414,7 +419,10 @@ func (c *Connect) repaired(ctx context.Context, s *bank.Session) error {
 		if s.State.Final() || conn.Item != item.ID {
 			return nil
 		}
-		accounts, moved := bank.Match(conn.Accounts, item.Accounts)
+		accounts, moved := conn.Accounts, []string(nil)
+		if item.NeedsUser == "" { // while it needs its user, a provider may not tell the accounts
+			accounts, moved = bank.Match(conn.Accounts, item.Accounts)
+		}
 		is, err := posting.Moved(tx, conn, moved)
 		if err != nil {
 			return err

@@ -79,6 +79,12 @@ func (r *run) close(ctx context.Context, last *bank.Page) error {
 	for _, id := range served {
 		r.count(id, func(p *bank.Progress) { p.Complete = last.Complete })
 	}
+	if last.Complete && !read.Replay { // what came with the first part of history has the rest now too
+		for id, p := range r.e.Progress {
+			p.Complete = true
+			r.e.Progress[id] = p
+		}
+	}
 	if last.Next == "" || len(served) == 0 {
 		// Nothing was promised: what this read did is filed with the commit that lets go.
 		return nil

@@ -402,7 +402,10 @@ func (r *run) look(ctx context.Context) error {
 	if item.NeedsUser != "" {
 		state = bank.NeedsUser
 	}
-	accounts, moved := bank.Match(r.conn.Accounts, item.Accounts)
+	accounts, moved := r.conn.Accounts, []string(nil)
+	if item.NeedsUser == "" { // while it needs its user, a provider may not tell the accounts
+		accounts, moved = bank.Match(r.conn.Accounts, item.Accounts)
+	}
 	if state == r.conn.State && item.NeedsUser == r.conn.Reason && item.ConsentExpires.Equal(r.conn.ConsentExpires) && slices.Equal(accounts, r.conn.Accounts) {
 		return nil
 	}
