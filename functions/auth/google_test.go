@@ -19,14 +19,32 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/bkper/automations-portal/functions/auth"
-	"github.com/bkper/automations-portal/shared/caller"
+	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/events"
+	"github.com/bkper/automations-portal/shared/secret"
 )
 
 type deaf struct{}
 
 func (deaf) Publish(context.Context, events.Topic, events.Message) error {
 	return errors.New("the broker is away")
+}
+
+// dark are grants that cannot be tried.
+type dark struct{}
+
+func (dark) Fresh(context.Context, string) (secret.String, error) {
+	return secret.String{}, &bank.Error{Kind: bank.Retry, Code: "vault_unavailable", Err: errors.New("away")}
+}
+
+func TestAGrantThatCannotBeTriedIsNotTakenForOne(t *testing.T) {
+	w := newWorld(t, func(a *auth.Auth) { a.Grants = dark{} })
+	w.browser().enter(ana) // a new grant needs no trial
+	b := w.browser()
+	end, screens := b.signIn(ana, "")
+	if end.status != http.StatusServiceUnavailable || len(screens) != 1 || b.cookie(auth.SessionCookie) != "" {
+		t.Errorf("%d %v %s", end.status, end.to, end.body)
+	}
 }
 
 // forger is a Google that signs whatever the test wants.
@@ -57,9 +75,9 @@ func (f *forger) answer(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	w.Header().Set("Content-Type", "application/json")
 	switch {
-	case r.URL.String() == caller.KeysURL && f.keysEnd != nil:
+	case r.Method == http.MethodGet && f.keysEnd != nil:
 		return f.keysEnd()
-	case r.URL.String() == caller.KeysURL:
+	case r.Method == http.MethodGet: // the validator has other keys for ES256
 		json.NewEncoder(w).Encode(map[string]any{"keys": []any{map[string]string{
 			"kid": "k", "kty": "RSA", "alg": "RS256",
 			"n": base64.RawURLEncoding.EncodeToString(f.key.N.Bytes()), "e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(f.key.E)).Bytes()),
