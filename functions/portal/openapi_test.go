@@ -3,11 +3,14 @@ package portal_test
 import (
 	"encoding"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -353,7 +356,7 @@ func TestAProblemHasTheMembersOfTheDocument(t *testing.T) {
 		{whole, slices.Collect(maps.Keys(schema.Properties))},
 		{&web.Problem{Status: 409, Code: "x", Detail: "x"}, schema.Required},
 	} {
-		h := (&web.Edge{}).Handle("x", func(http.ResponseWriter, *http.Request) error { return row.problem }, http.MethodGet)
+		h := (&web.Edge{Log: slog.New(slog.DiscardHandler)}).Handle("x", func(http.ResponseWriter, *http.Request) error { return row.problem }, http.MethodGet)
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		var got map[string]any
@@ -416,15 +419,68 @@ func TestEveryCodeIsExplainedWhereItIsListed(t *testing.T) {
 			if media == nil {
 				continue
 			}
-			codes := media.Schema.Value.AllOf[1].Value.Properties["code"].Value.Enum
+			codes := codesOf(response.Value)
 			if len(codes) == 0 || len(codes) != len(media.Examples) {
 				t.Errorf("%s %s: %d codes, %d examples", name, status, len(codes), len(media.Examples))
 			}
 			for _, code := range codes {
-				if !strings.Contains(*response.Value.Description, "`"+code.(string)+"`: ") {
+				if !strings.Contains(*response.Value.Description, "`"+code+"`: ") {
 					t.Errorf("%s %s: %s is not explained", name, status, code)
 				}
 			}
 		}
 	}
+}
+
+// codeLiteral finds where a code is written down: in a call, in a Problem, or in an assignment to its member.
+var codeLiteral = regexp.MustCompile(`(?:Conflict|Unprocessable)\("([a-z_]+)"|\bCode: +"([a-z_]+)"|\.Code\b[^=\n]*= "([a-z_]+)"`)
+
+func TestTheDocumentHasTheCodesThatTheFunctionsHave(t *testing.T) {
+	written := map[string]bool{}
+	for _, pattern := range []string{"../*/*.go", "../../shared/access/*.go", "../../shared/web/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: no files, %v", pattern, err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, found := range codeLiteral.FindAllStringSubmatch(string(text), -1) {
+				written[found[1]+found[2]+found[3]] = true
+			}
+		}
+	}
+	delete(written, "client_gone") // for the log alone: nobody waits for the answer
+	documented := map[string]bool{}
+	for _, o := range operationsOf(document(t)) {
+		for _, response := range o.Responses.Map() {
+			for _, code := range codesOf(response.Value) {
+				documented[code] = true
+			}
+		}
+	}
+	for _, code := range codesOf(document(t).Components.Responses["MethodNotAllowed"].Value) {
+		documented[code] = true
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(written)), slices.Sorted(maps.Keys(documented))); diff != "" {
+		t.Errorf("codes of Go (-) and of the document (+): %s", diff)
+	}
+}
+
+// codesOf are the codes of a problem.
+func codesOf(r *openapi3.Response) []string {
+	media := r.Content["application/problem+json"]
+	if media == nil {
+		return nil
+	}
+	var all []string
+	for _, code := range media.Schema.Value.AllOf[1].Value.Properties["code"].Value.Enum {
+		all = append(all, code.(string))
+	}
+	return all
 }

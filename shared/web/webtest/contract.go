@@ -115,6 +115,7 @@ func (rt roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	asked := clone(r, r.URL.Path, sent)
 	resp, err := rt.next.RoundTrip(r)
 	if err != nil {
 		return nil, err
@@ -123,7 +124,7 @@ func (rt roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	rt.contract.check(r, r.URL.Path, sent, resp.StatusCode, resp.Header, got)
+	rt.contract.check(exchange{asked, sent, resp.StatusCode, resp.Header, got})
 	return resp, nil
 }
 
@@ -140,10 +141,11 @@ func (c *Contract) Handler(prefix string, next http.Handler) http.Handler {
 			// What never arrived whole cannot be checked; the handler gets what there is, and the same error.
 			r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(sent), failing{err}))
 		}
+		asked := clone(r, prefix+r.URL.Path, sent) // now, because handlers change the path on its way down
 		out := &recorder{ResponseWriter: w}
 		next.ServeHTTP(out, r)
 		if err == nil {
-			c.check(r, prefix+r.URL.Path, sent, cmp.Or(out.status, http.StatusOK), w.Header(), out.body.Bytes())
+			c.check(exchange{asked, sent, cmp.Or(out.status, http.StatusOK), w.Header(), out.body.Bytes()})
 		}
 	})
 }
@@ -200,32 +202,31 @@ type exchange struct {
 	got    []byte
 }
 
-func (c *Contract) check(r *http.Request, path string, sent []byte, status int, header http.Header, got []byte) {
-	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+func (c *Contract) check(x exchange) {
+	if x.req.Method == http.MethodOptions && x.req.Header.Get("Access-Control-Request-Method") != "" {
 		return // a preflight is the browser's, not the page's
 	}
-	x := exchange{clone(r, path, sent), sent, status, header, got}
 	found, params, err := c.find(x.req)
-	name := r.Method + " " + path
+	name := x.req.Method + " " + x.req.URL.Path
 	if found != nil {
 		name = found.Method + " " + found.Path
 	}
 	var faults []error
 	switch {
-	case status == http.StatusMethodNotAllowed && !errors.Is(err, routers.ErrPathNotFound):
+	case x.status == http.StatusMethodNotAllowed && !errors.Is(err, routers.ErrPathNotFound):
 		faults = c.refusedMethod(x, found)
 	case err == nil:
 		faults = c.documented(x, found, params, name)
-	case bad(r) && errors.Is(err, routers.ErrPathNotFound):
+	case bad(x.req) && errors.Is(err, routers.ErrPathNotFound):
 		faults = append(faults, c.component(x, noSuchPath))
-	case bad(r):
-		faults = append(faults, fmt.Errorf("status %d where a method that is not documented is refused with 405", status))
+	case bad(x.req):
+		faults = append(faults, fmt.Errorf("status %d where a method that is not documented is refused with 405", x.status))
 	default:
 		faults = append(faults, errors.New("the document has no such path and method"))
 	}
 	for _, fault := range faults {
 		if fault != nil {
-			c.report(fmt.Errorf("%s, status %d: %w", name, status, fault))
+			c.report(fmt.Errorf("%s, status %d: %w", name, x.status, fault))
 		}
 	}
 }

@@ -313,7 +313,10 @@ func TestTrafficOfOthersAndPreflightsAreLetPass(t *testing.T) {
 
 func TestAHandlerBelowAPrefixIsCheckedWhereItIsMounted(t *testing.T) {
 	c, v := contract(t)
-	h := c.Handler("/shelf", given{200, asJSON, good, [2]string{}})
+	h := c.Handler("/shelf", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Path = "/on/its/way/down"
+		given{200, asJSON, good, [2]string{}}.ServeHTTP(w, r)
+	}))
 	h.ServeHTTP(httptest.NewRecorder(), request("POST", "/", good))
 	if len(v.all) > 0 || slices.Contains(c.Unexercised(), "POST /shelf") {
 		t.Errorf("found %q, unexercised %q", v.all, c.Unexercised())
