@@ -263,7 +263,7 @@ func pause(ctx context.Context) error {
 func (p *person) linkAll(ctx context.Context, book string, conn view.Connection) ([]view.Integration, error) {
 	var mu groupOf[view.Integration]
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(4)
+	g.SetLimit(1)
 	for _, a := range conn.Accounts {
 		if !a.Linkable {
 			continue
