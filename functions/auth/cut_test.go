@@ -29,7 +29,7 @@ func TestASignInCutAnywhereIsCompletedByAnother(t *testing.T) {
 	} {
 		for _, after := range []bool{false, true} {
 			cuts := 0
-			for at, fired := 0, true; fired; at++ {
+			for at, fired := 0, true; fired && !t.Failed(); at++ {
 				t.Run(fmt.Sprintf("%s, after=%v, call %d", name, after, at), func(t *testing.T) {
 					w := newWorld(t)
 					prepare(w)
@@ -69,7 +69,7 @@ func (w *world) whole(b *browser) {
 
 func TestARefreshOrSignOutCutAnywhereCanBeRepeated(t *testing.T) {
 	for _, after := range []bool{false, true} {
-		for at, fired := 0, true; fired; at++ {
+		for at, fired := 0, true; fired && !t.Failed(); at++ {
 			w := newWorld(t)
 			b := w.browser()
 			b.enter(ana)
@@ -128,7 +128,7 @@ func TestNoTokenIsInAnyLogDocumentAddressOrRefusal(t *testing.T) {
 		secrets = append(append(secrets, w.tokens...), clientSecret)
 	}
 	for _, after := range []bool{false, true} {
-		for at, fired := 0, true; fired; at++ {
+		for at, fired := 0, true; fired && !t.Failed(); at++ {
 			w := newWorld(t)
 			w.block(ana, "c1")
 			b, again := w.browser(), w.browser()
