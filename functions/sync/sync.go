@@ -42,7 +42,7 @@ type Rung struct {
 }
 
 func (s *Sync) sync(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.Pushes.Caller(w, r); err != nil {
+	if err := s.Pushes.Machine(w, r); err != nil {
 		return err
 	}
 	rung, err := s.ring(r.Context())

@@ -33,8 +33,8 @@ type Starter struct {
 
 // Started is what the page needs to go to the bank.
 type Started struct {
-	Session string    `json:"session"`          // for /connect/complete
-	URL     string    `json:"url,omitempty"`    // open this page of the provider's …
+	Session string    `json:"session"`         // for /connect/complete
+	URL     string    `json:"url,omitempty"`   // open this page of the provider's …
 	Widget  Token     `json:"widget,omitzero"` // … or give this token to the provider's script
 	Expires time.Time `json:"expires"`
 }

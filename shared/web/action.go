@@ -25,10 +25,16 @@ const (
 type Statuser interface{ Status() int }
 
 // Post makes a handler of an action: POST of a JSON object, answered with JSON. The caller is verified first, and the
-// object must fit Req strictly: members that Req has not, members twice, trailing data, invalid UTF-8, more than
-// MaxBody bytes or 32 levels are 400. It panics where e has no Verifier: an action without a caller is a fault of ours.
+// object must fit Req strictly: members that Req has not, members twice, members that are null, trailing data, invalid
+// UTF-8, more than MaxBody bytes or 32 levels are 400. It panics where e has no Verifier: an action without a caller is a
+// fault of ours.
 func Post[Req, Resp any](e *Edge, route string, do func(context.Context, caller.Caller, Req) (Resp, error)) http.Handler {
-	return action(e, route, http.MethodPost, do, func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	return e.Handle(route, Action(e, route, do), http.MethodPost)
+}
+
+// Action is what Post makes a handler of, for Edge.Handle where a path has other methods too.
+func Action[Req, Resp any](e *Edge, route string, do func(context.Context, caller.Caller, Req) (Resp, error)) func(http.ResponseWriter, *http.Request) error {
+	return action(e, route, do, func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if err != nil || kind != "application/json" {
 			return nil, &Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
@@ -41,17 +47,17 @@ func Post[Req, Resp any](e *Edge, route string, do func(context.Context, caller.
 // Get is Post for lists: the members of Req come as parameters of the query, each at most once. They are texts: a number
 // needs the option string in its json tag.
 func Get[Req, Resp any](e *Edge, route string, do func(context.Context, caller.Caller, Req) (Resp, error)) http.Handler {
-	return action(e, route, http.MethodGet, do, func(_ http.ResponseWriter, r *http.Request) ([]byte, error) {
+	return e.Handle(route, action(e, route, do, func(_ http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return queryObject(r.URL.RawQuery)
-	})
+	}), http.MethodGet)
 }
 
-func action[Req, Resp any](e *Edge, route, method string, do func(context.Context, caller.Caller, Req) (Resp, error),
-	read func(http.ResponseWriter, *http.Request) ([]byte, error)) http.Handler {
+func action[Req, Resp any](e *Edge, route string, do func(context.Context, caller.Caller, Req) (Resp, error),
+	read func(http.ResponseWriter, *http.Request) ([]byte, error)) func(http.ResponseWriter, *http.Request) error {
 	if e.Who == nil {
 		panic("web: the action " + route + " has no verifier")
 	}
-	return e.Handle(route, func(w http.ResponseWriter, r *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
 		who, err := e.Caller(w, r)
 		if err != nil {
 			return err
@@ -69,7 +75,7 @@ func action[Req, Resp any](e *Edge, route, method string, do func(context.Contex
 			return err
 		}
 		return JSON(w, statusOf(resp), resp)
-	}, method)
+	}
 }
 
 func statusOf(resp any) int {
@@ -130,17 +136,20 @@ func decode(text []byte, into any) error {
 	return syntax(err)
 }
 
-// checkShape looks at the whole text before any of it is stored: it must be one object, not too deep.
+// checkShape looks at the whole text before any of it is stored: it must be one object, not too deep, and without null,
+// which the decoder would take for a member's default.
 func checkShape(text []byte) error {
 	d := jsontext.NewDecoder(bytes.NewReader(text))
 	if d.PeekKind() != '{' {
 		return Invalid("", "Send one JSON object.")
 	}
 	for {
-		_, err := d.ReadToken()
+		token, err := d.ReadToken()
 		switch {
 		case err != nil:
 			return syntax(err)
+		case token.Kind() == 'n':
+			return Invalid(string(d.StackPointer()), "Leave the member out instead of sending null.")
 		case d.StackDepth() > maxDepth:
 			return Invalid("", fmt.Sprintf("Send at most %d levels of JSON.", maxDepth))
 		case d.StackDepth() == 0:

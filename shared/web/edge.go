@@ -48,9 +48,18 @@ type Edge struct {
 
 // Handle makes a handler of do: it answers to the methods alone, guards against panics, sets security headers, writes
 // do's error as a problem and one log line. route names it in the log, where paths would bring ids in. do must return an
-// error only before it has written anything; later ones break the connection off.
+// error only before it has written anything; later ones break the connection off. Without methods do is asked whatever the
+// method is.
 func (e *Edge) Handle(route string, do func(http.ResponseWriter, *http.Request) error, methods ...string) http.Handler {
 	return &handler{edge: e, route: route, do: do, methods: methods}
+}
+
+// Nothing makes a handler of the paths that a function does not have, for its mux's pattern "/": the mux's own answer is no
+// problem, and is not logged.
+func (e *Edge) Nothing() http.Handler {
+	return e.Handle("nothing", func(http.ResponseWriter, *http.Request) error {
+		return NotFound("There is nothing here; see /openapi.json.")
+	})
 }
 
 type handler struct {
@@ -127,11 +136,13 @@ func (h *handler) guarded(w http.ResponseWriter, r *http.Request) (err error) {
 			err = fmt.Errorf("panic of %T at %s", v, place())
 		}
 	}()
-	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+	switch {
+	case len(h.methods) == 0:
+		return h.do(w, r)
+	case r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "":
 		h.preflight(w)
 		return nil
-	}
-	if !slices.Contains(h.methods, r.Method) {
+	case !slices.Contains(h.methods, r.Method):
 		w.Header().Set("Allow", strings.Join(h.methods, ", "))
 		return &Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",
 			Detail: "Use " + strings.Join(h.methods, " or ") + " here."}
@@ -266,6 +277,18 @@ func (e *Edge) Caller(w http.ResponseWriter, r *http.Request) (caller.Caller, er
 		l.caller = who.Hash()
 	}
 	return who, nil
+}
+
+// Machine is Caller for what Pub/Sub and the schedule call, where nobody can sign in.
+func (e *Edge) Machine(w http.ResponseWriter, r *http.Request) error {
+	_, err := e.Caller(w, r)
+	var p *Problem
+	if errors.Is(err, caller.ErrUnauthenticated) || errors.As(err, &p) && p.Status == http.StatusUnauthorized {
+		p = Unauthenticated().Because(err)
+		p.Detail = "Send the ID token of the service account that calls here, made for this URL."
+		return p
+	}
+	return err
 }
 
 // bearer takes one header of RFC 6750's form.

@@ -17,7 +17,7 @@ const MaxPush = 256 << 10
 // it. So does a message that nobody can read.
 func Push(e *Edge, route string, do func(context.Context, events.Delivery) error) http.Handler {
 	return e.Handle(route, func(w http.ResponseWriter, r *http.Request) error {
-		if _, err := e.Caller(w, r); err != nil {
+		if err := e.Machine(w, r); err != nil {
 			return err
 		}
 		body, err := Body(w, r, MaxPush)

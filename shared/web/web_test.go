@@ -157,6 +157,8 @@ func TestABodyThatIsNotTheActionsIsRefusedAndNothingIsDone(t *testing.T) {
 		{"wrong type", `{"book":7}`, "/book"},
 		{"number as text", `{"count":"7"}`, "/count"},
 		{"too big a number", `{"count":1e30}`, "/count"},
+		{"null member", `{"book":null}`, "/book"},
+		{"null inside", `{"labels":{"a":null}}`, "/labels/a"},
 		{"member twice", `{"book":"b1","book":"b2"}`, "/book"},
 		{"member twice inside", `{"extra":{"a":1,"a":2}}`, "/extra/a"},
 		{"trailing value", `{"book":"b1"}{}`, ""},
@@ -237,6 +239,64 @@ func TestWithoutAVerifiedCallerNothingIsReadOrDone(t *testing.T) {
 				t.Error("no Retry-After")
 			}
 		})
+	}
+}
+
+func TestAPathThatAFunctionDoesNotHaveIsAProblemWhateverTheMethod(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete, http.MethodOptions} {
+		f := newFixture()
+		r := httptest.NewRequest(method, "/nowhere", nil)
+		r.Header.Set("Access-Control-Request-Method", "POST")
+		w := serve(f.edge.Nothing(), r)
+		if w.Code != http.StatusNotFound || w.Header().Get("Content-Type") != "application/problem+json" || object(t, w.Body.Bytes())["code"] != "not_found" {
+			t.Errorf("%s: %d %s", method, w.Code, w.Body)
+		}
+		if line := object(t, f.log.Bytes()); line["status"] != 404.0 {
+			t.Errorf("%s: line %v", method, line)
+		}
+	}
+}
+
+func TestAnActionOnAPathWithOtherMethodsIsRefusedWithAllOfThem(t *testing.T) {
+	f := newFixture()
+	act := web.Action(f.edge, "link", echo)
+	h := f.edge.Handle("link", func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method == http.MethodPost {
+			return act(w, r)
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}, http.MethodGet, http.MethodPost)
+	for method, status := range map[string]int{"GET": 204, "POST": 200, "PUT": 405} {
+		r := post(`{"book":"b1"}`)
+		r.Method = method
+		w := serve(h, r)
+		if w.Code != status || status == 405 && w.Header().Get("Allow") != "GET, POST" {
+			t.Errorf("%s: %d, Allow %q", method, w.Code, w.Header().Get("Allow"))
+		}
+	}
+}
+
+// A service account cannot sign in again.
+func TestAMachineWithoutAGoodTokenIsToldOfItsToken(t *testing.T) {
+	for header, status := range map[string]int{"": 401, "Bearer bad": 401, "Bearer dark": 503, "Bearer good": 204} {
+		f := newFixture()
+		h := f.edge.Handle("push", func(w http.ResponseWriter, r *http.Request) error {
+			if err := f.edge.Machine(w, r); err != nil {
+				return err
+			}
+			w.WriteHeader(http.StatusNoContent)
+			return nil
+		}, http.MethodPost)
+		r := post(`{}`)
+		r.Header.Set("Authorization", header)
+		w := serve(h, r)
+		if w.Code != status {
+			t.Errorf("%q: %d %s", header, w.Code, w.Body)
+		}
+		if status == 401 && !strings.Contains(w.Body.String(), "ID token of the service account") {
+			t.Errorf("%q: %s", header, w.Body)
+		}
 	}
 }
 
