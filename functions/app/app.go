@@ -104,8 +104,11 @@ func (a *App) Handler(name string) (http.Handler, error) {
 	if name != "" {
 		names = []string{name}
 	} else {
-		mux.Handle("GET /{$}", http.RedirectHandler("/portal/", http.StatusSeeOther))
-		mux.Handle("GET /openapi.json", http.RedirectHandler("/portal/openapi.json", http.StatusTemporaryRedirect))
+		edge := &web.Edge{Function: "app", Log: a.log}
+		mux.Handle("/{$}", edge.Handle("root", redirect("/portal/", http.StatusSeeOther), http.MethodGet, http.MethodHead))
+		mux.Handle("/openapi.json",
+			edge.Handle("root/openapi", redirect("/portal/openapi.json", http.StatusTemporaryRedirect), http.MethodGet, http.MethodHead))
+		mux.Handle("/", edge.Nothing())
 	}
 	for _, n := range names {
 		build, known := functions[n]
@@ -123,6 +126,13 @@ func (a *App) Handler(name string) (http.Handler, error) {
 		}
 	}
 	return mux, nil
+}
+
+func redirect(to string, status int) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		http.Redirect(w, r, to, status)
+		return nil
+	}
 }
 
 // atRoot serves a function that is called by its bare name.

@@ -70,6 +70,7 @@ func (a *Auth) Handler() http.Handler {
 	mux.Handle("/callback", s.edge.Handle("auth/callback", s.callback, http.MethodGet))
 	mux.Handle("/refresh", s.edge.Handle("auth/refresh", s.refresh, http.MethodPost))
 	mux.Handle("/logout", s.edge.Handle("auth/logout", s.logout, http.MethodGet, http.MethodPost))
+	mux.Handle("/", s.edge.Nothing())
 	return mux
 }
 

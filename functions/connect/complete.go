@@ -51,6 +51,15 @@ var messages = map[bank.SessionState]string{
 	bank.Lost:       "The bank agreed, but its answer was lost, so this connection cannot be used. Connect the bank again; our support has been told.",
 }
 
+// message is the state of a session as a sentence. One that was cancelled after a candidate had been chosen is one whose
+// exchange the provider refused.
+func message(s *bank.Session) string {
+	if s.State == bank.Cancelled && s.Candidate != "" {
+		return "The bank's sign-in took too long, or was refused. Start again."
+	}
+	return messages[s.State]
+}
+
 func (c *Connect) complete(ctx context.Context, who caller.Caller, r Complete) (Completed, error) {
 	if err := access.ID("/session", r.Session); err != nil {
 		return Completed{}, err
@@ -63,13 +72,13 @@ func (c *Connect) complete(ctx context.Context, who caller.Caller, r Complete) (
 		return Completed{}, err
 	}
 	if s, err = c.finish(ctx, s, r.Item); err != nil {
-		return Completed{}, access.Explain(err)
+		return Completed{}, access.ExplainBank(err)
 	}
 	return c.completed(ctx, who, s)
 }
 
 func (c *Connect) completed(ctx context.Context, who caller.Caller, s *bank.Session) (Completed, error) {
-	done := Completed{State: string(s.State), Message: messages[s.State]}
+	done := Completed{State: string(s.State), Message: message(s)}
 	id := s.Connection
 	if s.State == bank.Duplicate {
 		id = s.Duplicate
@@ -81,13 +90,16 @@ func (c *Connect) completed(ctx context.Context, who caller.Caller, s *bank.Sess
 	if err != nil {
 		return done, err
 	}
-	v := view.OfConnection(conn, nil, who.Sub, c.Now())
+	v, err := c.show(ctx, who, conn)
 	done.Connection = &v
-	return done, nil
+	return done, err
 }
 
 // push completes the session that a webhook, or the schedule, tells of.
 func (c *Connect) push(ctx context.Context, d events.Delivery) error {
+	if d.Session == "" {
+		return nil // nothing to do
+	}
 	found, err := store.Sessions.Find(ctx, c.Store, store.Query{Field: store.ByRef, Any: []string{d.Session}, Limit: 1})
 	if err != nil || len(found) == 0 {
 		return err // a session that is not ours, or is not written down yet: the schedule will ask
@@ -209,8 +221,11 @@ func (c *Connect) keep(ctx context.Context, s *bank.Session, candidates []bank.C
 		return c.forget(ctx, s)
 	}
 	token, err := c.token(ctx, s, candidate)
-	if err != nil || s.State != bank.Exchanging {
+	if err != nil {
 		return err
+	}
+	if s.State.Final() {
+		return c.forget(ctx, s)
 	}
 	item, err := c.Banks[s.Provider].Item(ctx, token)
 	if err != nil {
@@ -250,6 +265,7 @@ func (c *Connect) claim(ctx context.Context, s *bank.Session, candidate bank.Can
 			end(s, now)
 		} else {
 			claimed = true
+			s.Tried = s.State == bank.Exchanging
 			s.State, s.Trying, s.Due = bank.Exchanging, now.Add(exchangeTime), now.Add(exchangeTime)
 			if s.Candidate == "" {
 				s.Candidate = candidate.Key
@@ -305,28 +321,23 @@ func sameBank(conn *bank.Connection, provider string, candidate bank.Candidate) 
 	})
 }
 
-// token gives the token of the new item. It is exchanged once, and goes to the vault before anything else; a session whose
-// exchange was begun and whose token is not in the vault is lost, since the provider gives it only once.
+// token gives the token of the new item. It is exchanged once, and goes to the vault before anything else.
 func (c *Connect) token(ctx context.Context, s *bank.Session, candidate bank.Candidate) (secret.String, error) {
 	name := vault.ConnectionToken(s.Connection)
 	token, err := c.Vault.Get(ctx, name)
 	if err == nil || !errors.Is(err, vault.ErrNotFound) {
 		return token, err
 	}
-	var grant bank.Grant
-	if err = errors.New("the provider no longer names the candidate"); candidate.Key != "" {
-		grant, err = c.Banks[s.Provider].Exchange(ctx, candidate)
+	if candidate.Key == "" { // the provider no longer names it
+		return token, c.giveUp(ctx, s, nil)
 	}
-	if err != nil {
-		if k := bank.KindOf(err); candidate.Key != "" && (k == bank.Retry || k == bank.RetryAfter) {
-			return token, fmt.Errorf("exchange: %w", err)
-		}
-		slog.ErrorContext(ctx, "the answer of an exchange was lost: an item at the bank has no owner", "session", s.ID, "provider", s.Provider, "code", bank.CodeOf(err))
-		return token, c.change(ctx, s, func(s *bank.Session) bool {
-			s.State = bank.Lost
-			end(s, c.Now())
-			return true
-		})
+	grant, err := c.Banks[s.Provider].Exchange(ctx, candidate)
+	switch k := bank.KindOf(err); {
+	case err == nil:
+	case k == bank.Retry || (k == bank.RetryAfter && s.Tried):
+		return token, fmt.Errorf("exchange: %w", err) // nobody knows whether it took place
+	default:
+		return token, c.giveUp(ctx, s, err)
 	}
 	for n := 0; ; n++ {
 		if err = c.Vault.Put(ctx, name, grant.Token); err == nil {
@@ -344,6 +355,28 @@ func (c *Connect) token(ctx context.Context, s *bank.Session, candidate bank.Can
 		slog.ErrorContext(ctx, "an item at the bank could neither be kept nor removed", "session", s.ID, "item", grant.Item, "code", bank.CodeOf(removed))
 	}
 	return token, fmt.Errorf("keep the token: %w", err)
+}
+
+// giveUp ends a session whose candidate cannot be exchanged any more. Where the first try was refused, nothing was made.
+// After an earlier try the refusal may be because that one took place: the provider gives a token only once, so the session
+// is lost, and an operator must look.
+func (c *Connect) giveUp(ctx context.Context, s *bank.Session, refusal error) error {
+	state, level, what := bank.Cancelled, slog.LevelWarn, "the provider refused an exchange"
+	switch {
+	case s.Tried:
+		state, level, what = bank.Lost, slog.LevelError, "the answer of an exchange was lost: an item at the bank has no owner"
+	case bank.KindOf(refusal) == bank.OurFault:
+		level = slog.LevelError
+	}
+	slog.Log(ctx, level, what, "session", s.ID, "provider", s.Provider, "code", bank.CodeOf(refusal))
+	return c.change(ctx, s, func(s *bank.Session) bool {
+		if s.State.Final() {
+			return false
+		}
+		s.State = state
+		end(s, c.Now())
+		return true
+	})
 }
 
 // commit writes the connection and ends the session, in one transaction.
@@ -376,7 +409,7 @@ func (c *Connect) commit(ctx context.Context, s *bank.Session, item bank.Item) e
 		var is []*bank.Integration
 		if renewed {
 			conn.Epoch++
-			if is, err = posting.Moved(tx, conn, moved); err != nil {
+			if is, err = posting.Moved(tx, conn.ID, accounts, moved); err != nil {
 				return err
 			}
 		}
@@ -399,6 +432,9 @@ func (c *Connect) commit(ctx context.Context, s *bank.Session, item bank.Item) e
 // repaired ends a session whose item lived on: the next look at the bank tells its state and its accounts.
 func (c *Connect) repaired(ctx context.Context, s *bank.Session) error {
 	token, err := c.Vault.Get(ctx, vault.ConnectionToken(s.Connection))
+	if errors.Is(err, vault.ErrNotFound) {
+		return access.ConnectionGone().Because(err)
+	}
 	if err != nil {
 		return fmt.Errorf("token of the connection: %w", err)
 	}
@@ -423,7 +459,7 @@ func (c *Connect) repaired(ctx context.Context, s *bank.Session) error {
 		if item.NeedsUser == "" { // while it needs its user, a provider may not tell the accounts
 			accounts, moved = bank.Match(conn.Accounts, item.Accounts)
 		}
-		is, err := posting.Moved(tx, conn, moved)
+		is, err := posting.Moved(tx, conn.ID, accounts, moved)
 		if err != nil {
 			return err
 		}

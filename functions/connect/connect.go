@@ -4,6 +4,7 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -41,12 +42,11 @@ type Connect struct {
 func (c *Connect) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", web.Post(c.Edge, "connect", c.connect))
-	mux.Handle("POST /complete", web.Post(c.Edge, "connect/complete", c.complete))
-	mux.Handle("GET /complete", c.Edge.Handle("connect/back", c.back, http.MethodGet))
-	mux.Handle("/complete", web.Post(c.Edge, "connect/complete", c.complete)) // preflights, and 405 for the rest
+	mux.Handle("/complete", c.Edge.Handle("connect/complete", c.completeOrBack(), http.MethodGet, http.MethodHead, http.MethodPost))
 	mux.Handle("/offer", web.Post(c.Edge, "connect/offer", c.offer))
 	mux.Handle("/accounts", web.Post(c.Edge, "connect/accounts", c.accounts))
 	mux.Handle("/push", web.Push(c.Pushes, "connect/push", c.push))
+	mux.Handle("/", c.Edge.Nothing())
 	return mux
 }
 
@@ -74,6 +74,9 @@ func (c *Connect) connect(ctx context.Context, who caller.Caller, r Request) (se
 
 // serves finds the provider of a country.
 func (c *Connect) serves(country, wanted string) (string, error) {
+	if wanted != "" && c.Banks[wanted] == nil {
+		return "", web.Unprocessable("unknown_provider", "/provider", "There is no such provider. Take it from the list of banks, or leave it out.")
+	}
 	var names []string
 	for name, p := range c.Banks {
 		if slices.Contains(p.Countries(), country) && (wanted == "" || wanted == name) {
@@ -103,27 +106,41 @@ func (c *Connect) accounts(ctx context.Context, who caller.Caller, r Accounts) (
 		return none, web.Conflict("disconnected", "This connection is disconnected. Reconnect it first.")
 	}
 	token, err := c.Vault.Get(ctx, vault.ConnectionToken(conn.ID))
+	if errors.Is(err, vault.ErrNotFound) {
+		return none, access.ConnectionGone().Because(err)
+	}
 	if err != nil {
 		return none, err
 	}
-	return c.Start.Start(ctx, who, bank.Session{
+	started, err := c.Start.Start(ctx, who, bank.Session{
 		Provider: conn.Provider, Country: conn.Country, Purpose: bank.ToAccounts, Connection: conn.ID,
 	}, r.Language, token)
+	if errors.Is(err, bank.ErrUnsupported) {
+		return none, web.Unprocessable("account_selection_unavailable", "/connection",
+			"Banks there share all accounts at the sign-in. To share others, disconnect and connect again: the integrations are carried over.").Because(err)
+	}
+	return started, err
 }
 
 // Offer offers a connection to a Book, or stops offering it, which ends that Book's integrations of it.
 type Offer struct {
 	Connection string `json:"connection"`
 	Book       string `json:"book"`
-	Offered    bool   `json:"offered"`
+	Offered    *bool  `json:"offered"` // must be said: to leave it out is not to stop
 }
 
 func (c *Connect) offer(ctx context.Context, who caller.Caller, r Offer) (view.Connection, error) {
 	var none view.Connection
+	if r.Offered == nil {
+		return none, web.Invalid("/offered", "Say true to offer the connection to the Book, or false to stop.")
+	}
+	if err := access.ID("/book", r.Book); err != nil {
+		return none, err
+	}
 	if _, err := access.Own(ctx, c.Store, who, r.Connection); err != nil {
 		return none, err
 	}
-	if r.Offered { // to stop offering, one need not see the Book any more
+	if *r.Offered { // to stop offering, one need not see the Book any more
 		if _, err := access.Book(ctx, c.Books, who, r.Book); err != nil {
 			return none, err
 		}
@@ -133,10 +150,10 @@ func (c *Connect) offer(ctx context.Context, who caller.Caller, r Offer) (view.C
 		if conn, err = store.Connections.Load(tx, r.Connection); err != nil {
 			return err
 		}
-		if conn.OfferedTo(r.Book) == r.Offered {
+		if conn.OfferedTo(r.Book) == *r.Offered {
 			return nil
 		}
-		if r.Offered {
+		if *r.Offered {
 			conn.Offered = append(conn.Offered, r.Book)
 			return store.Connections.Put(tx, conn)
 		}
@@ -145,7 +162,15 @@ func (c *Connect) offer(ctx context.Context, who caller.Caller, r Offer) (view.C
 	if err != nil {
 		return none, err
 	}
-	return view.OfConnection(conn, nil, who.Sub, c.Now()), nil
+	return c.show(ctx, who, conn)
+}
+
+func (c *Connect) show(ctx context.Context, who caller.Caller, conn *bank.Connection) (view.Connection, error) {
+	e, err := posting.Engines.Get(ctx, c.Store, conn.ID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return view.Connection{}, err
+	}
+	return view.OfConnection(conn, e, who.Sub, c.Now()), nil
 }
 
 func (c *Connect) stopOffering(tx store.Tx, conn *bank.Connection, book string) error {
@@ -174,12 +199,26 @@ func (c *Connect) stopOffering(tx store.Tx, conn *bank.Connection, book string) 
 	return posting.Engines.Put(tx, e)
 }
 
+// completeOrBack serves the page, which asks by POST, and the browsers of people who come back.
+func (c *Connect) completeOrBack() func(http.ResponseWriter, *http.Request) error {
+	complete := web.Action(c.Edge, "connect/complete", c.complete)
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method == http.MethodPost {
+			return complete(w, r)
+		}
+		return c.back(w, r)
+	}
+}
+
+// noSession is an id that no session has: the page asks for it and shows the sentence that it gets.
+const noSession = "invalid"
+
 // back is where the bank's page sends the person: it only goes on to the portal's page, which then asks with its own token
 // what became of the session. That a person came back never means success.
 func (c *Connect) back(w http.ResponseWriter, r *http.Request) error {
 	id := r.URL.Query().Get("session")
-	if err := access.ID("/session", id); err != nil {
-		return err
+	if access.ID("/session", id) != nil {
+		id = noSession
 	}
 	http.Redirect(w, r, c.Page+"?session="+url.QueryEscape(id), http.StatusSeeOther)
 	return nil

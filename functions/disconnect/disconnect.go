@@ -48,6 +48,7 @@ func (d *Disconnect) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", web.Post(d.Edge, "disconnect", d.disconnect))
 	mux.Handle("/push", web.Push(d.Pushes, "disconnect/push", d.push))
+	mux.Handle("/", d.Edge.Nothing())
 	return mux
 }
 
@@ -91,6 +92,9 @@ func (d *Disconnect) disconnect(ctx context.Context, who caller.Caller, r Reques
 
 // push goes on with a disconnection that was cut short.
 func (d *Disconnect) push(ctx context.Context, m events.Delivery) error {
+	if m.Connection == "" {
+		return nil // nothing to do
+	}
 	web.Note(ctx, slog.String("connection", m.Connection))
 	conn, err := store.Connections.Get(ctx, d.Store, m.Connection)
 	if errors.Is(err, store.ErrNotFound) || (err == nil && conn.State != bank.Removing) {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"cloud.google.com/go/civil"
 
@@ -52,6 +54,7 @@ type Link struct {
 func (l *Link) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", web.Post(l.Edge, "link", l.link))
+	mux.Handle("/", l.Edge.Nothing())
 	return mux
 }
 
@@ -63,8 +66,8 @@ type Request struct {
 	Account    string `json:"account,omitempty"`  // id of an Account of the Book, or …
 	Create     string `json:"create,omitempty"`   // … the name of one to be created, of the right type
 	From       string `json:"from"`               // yyyy-mm-dd: nothing dated before is recorded
-	Pending    bool   `json:"pending,omitempty"`  // record transactions before they settle
-	Paused     bool   `json:"paused,omitempty"`   // record nothing until saved again without it
+	Pending    *bool  `json:"pending,omitempty"`  // record transactions before they settle; left out: as it stands, or false
+	Paused     *bool  `json:"paused,omitempty"`   // record nothing until saved again with false; left out: as it stands, or false
 	Insist     bool   `json:"insist,omitempty"`   // link although the currencies or fraction digits differ
 	Replaces   string `json:"replaces,omitempty"` // where asked: id of the former integration of the same bank account, or "none"
 }
@@ -106,10 +109,10 @@ func (l *Link) link(ctx context.Context, who caller.Caller, r Request) (view.Int
 	}
 	i := &bank.Integration{
 		ID: former, Book: book.ID, BookName: book.Name, Connection: conn.ID, Key: account.Key, Bank: conn.Institution, Of: account.Account,
-		Account: to.ID, AccountTag: to.Name, Currency: account.Currency, From: from, Pending: r.Pending, Paused: r.Paused,
+		Account: to.ID, AccountTag: to.Name, Currency: account.Currency, From: from,
 		As: who.Sub, AsEmail: who.Email, State: bank.Live,
 	}
-	e, err := l.save(ctx, who, i)
+	e, err := l.save(ctx, who, i, r)
 	if err != nil {
 		return none, err
 	}
@@ -117,7 +120,7 @@ func (l *Link) link(ctx context.Context, who caller.Caller, r Request) (view.Int
 	if err := l.Events.Publish(ctx, events.Rings, events.Message{Connection: conn.ID}); err != nil {
 		slog.WarnContext(ctx, "could not ring; the schedule will", "connection", conn.ID, "err", err)
 	}
-	return view.OfIntegration(i, e), nil
+	return view.OfIntegration(i, conn, e), nil
 }
 
 func linkable(conn *bank.Connection, key string) (bank.LinkedAccount, error) {
@@ -170,7 +173,7 @@ func (l *Link) consents(ctx context.Context, who caller.Caller) error {
 		p.Code, p.URL = "consent_required", l.Consent
 		return p.Because(err)
 	}
-	return access.Explain(err)
+	return access.ExplainLedger(err)
 }
 
 // former finds the id that this bank account has, or once had, in the Book, under this connection or an earlier one: the
@@ -230,15 +233,20 @@ func (l *Link) account(ctx context.Context, who caller.Caller, b ledger.Book, of
 	switch {
 	case (r.Account == "") == (name == ""):
 		return ledger.Account{}, web.Invalid("/account", "Choose an Account of the Book, or give the name of a new one; not both.")
-	case len(name) > 100:
-		return ledger.Account{}, web.Invalid("/create", "The name of an Account must be shorter than 100 characters.")
+	case utf8.RuneCountInString(r.Create) > longestName:
+		return ledger.Account{}, web.Invalid("/create", fmt.Sprintf("The name of an Account can have at most %d characters.", longestName))
+	case strings.ContainsFunc(r.Create, unseen):
+		return ledger.Account{}, web.Invalid("/create", "Leave out of the name what cannot be seen: line breaks, other control characters, and marks of writing direction.")
 	}
 	at := slices.IndexFunc(b.Accounts, func(a ledger.Account) bool {
 		return a.ID == r.Account || (name != "" && strings.EqualFold(a.Name, name))
 	})
 	if at < 0 && name != "" {
 		a, err := l.Books.CreateAccount(ctx, who.Token, b.ID, ledger.Account{Name: name, Type: wanted})
-		return a, access.Explain(err)
+		if errors.Is(err, ledger.ErrRefused) {
+			err = web.Unprocessable("account_refused", "/create", "The Book refuses to create this Account. Try another name, or create it in the Book and choose it.").Because(err)
+		}
+		return a, access.ExplainLedger(err)
 	}
 	switch {
 	case at < 0:
@@ -251,17 +259,21 @@ func (l *Link) account(ctx context.Context, who caller.Caller, b ledger.Book, of
 	return b.Accounts[at], nil
 }
 
+// longestName is in characters.
+const longestName = 100
+
+// unseen finds what a person who reads a name does not see, and which can make it look like another.
+func unseen(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
+}
+
 // save writes the integration and tells the connection's holder, in one transaction.
-func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration) (e *posting.Engine, err error) {
+func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration, r Request) (e *posting.Engine, err error) {
 	wanted := *i
 	err = l.Store.Update(ctx, func(tx store.Tx) error {
 		*i = wanted
-		now := l.Now()
 		old, err := store.Integrations.Load(tx, i.ID)
-		if errors.Is(err, store.ErrNotFound) {
-			old, err = &bank.Integration{Created: now, From: i.From, Connection: i.Connection}, nil
-		}
-		if err != nil {
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 		conn, err := store.Connections.Load(tx, i.Connection)
@@ -274,40 +286,19 @@ func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration)
 		if conn.Owner != who.Sub && !conn.OfferedTo(i.Book) {
 			return web.Conflict("no_longer_offered", "The connection is no longer offered to this Book. Ask its owner to offer it again.")
 		}
-		if e, err = posting.Load(tx, i.Connection); err != nil {
-			return err
+		i.Pending, i.Paused = stands(r.Pending, old, func() bool { return old.Pending }), stands(r.Paused, old, func() bool { return old.Paused })
+		if e, err = posting.Save(tx, i, old, l.Now()); errors.Is(err, posting.ErrStopping) {
+			return web.Conflict("stopping", "The former connection is still letting go of this bank account. Try again in two minutes.")
 		}
-		var before *posting.Engine
-		if old.Connection != i.Connection {
-			if before, err = posting.Load(tx, old.Connection); err != nil {
-				return err
-			}
-			if !before.Quiet(before.Config, now) {
-				return web.Conflict("stopping", "The former connection is still letting go of this bank account. Try again in two minutes.")
-			}
-			e.Adopt(i.ID, before)
-		}
-		inherit(i, old, now)
-		e.Mark(now)
-		if before != nil {
-			before.Mark(time.Time{})
-			if err := posting.Engines.Put(tx, before); err != nil {
-				return err
-			}
-		}
-		return errors.Join(posting.Engines.Put(tx, e), store.Integrations.Put(tx, i))
+		return err
 	})
 	return e, err
 }
 
-// inherit carries over what the poster knows, and asks for history to be read where the save makes more of it wanted.
-func inherit(i, old *bank.Integration, now time.Time) {
-	i.Created, i.Updated, i.Want, i.Have, i.Epoch = old.Created, now, old.Want, old.Have, old.Epoch
-	taken := old.ID != "" && old.Connection != i.Connection
-	if taken {
-		i.Epoch++
+// stands is what is asked for, else what stands; one that was removed, or never was, stands no more.
+func stands(asked *bool, old *bank.Integration, was func() bool) bool {
+	if asked != nil {
+		return *asked
 	}
-	if old.ID == "" || taken || old.State != bank.Live || old.Behind != "" || i.From.Before(old.From) || (i.Pending && !old.Pending) || (old.Paused && !i.Paused) {
-		i.Want++
-	}
+	return old != nil && old.State == bank.Live && was()
 }

@@ -4,10 +4,12 @@ package portal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bkper/automations-portal/shared/access"
 	"github.com/bkper/automations-portal/shared/bank"
@@ -44,11 +46,13 @@ func (p *Portal) Handler() http.Handler {
 	mux.Handle("/openapi.json", p.Edge.Handle("portal/openapi", document, http.MethodGet, http.MethodHead))
 	mux.Handle("/connections", web.Get(p.Edge, "portal/connections", p.connections))
 	mux.Handle("/integrations", web.Get(p.Edge, "portal/integrations", p.integrations))
+	mux.Handle("/attention", web.Get(p.Edge, "portal/attention", p.attention))
 	mux.Handle("/countries", web.Get(p.Edge, "portal/countries", p.countries))
 	mux.Handle("/banks", web.Get(p.Edge, "portal/banks", p.banks))
 	mux.Handle("/books", web.Get(p.Edge, "portal/books", p.books))
 	mux.Handle("/book", web.Get(p.Edge, "portal/book", p.book))
 	mux.Handle("/sync", web.Post(p.Edge, "portal/sync", p.sync))
+	mux.Handle("/", p.Edge.Nothing())
 	return mux
 }
 
@@ -75,7 +79,7 @@ func (p *Portal) shown(ctx context.Context, who caller.Caller, conns []*bank.Con
 	for _, c := range conns {
 		ids = append(ids, c.ID)
 	}
-	engines, err := p.engines(ctx, ids)
+	engines, err := all(ctx, p.Store, posting.Engines, ids)
 	if err != nil {
 		return list, err
 	}
@@ -86,25 +90,25 @@ func (p *Portal) shown(ctx context.Context, who caller.Caller, conns []*bank.Con
 	return list, nil
 }
 
-// engines reads the engines of connections, all at once.
-func (p *Portal) engines(ctx context.Context, ids []string) (map[string]*posting.Engine, error) {
-	found := map[string]*posting.Engine{}
+// all reads the documents of one kind that there are, at once.
+func all[T any](ctx context.Context, r store.Reader, kind store.Kind[T], ids []string) (map[string]*T, error) {
+	found := map[string]*T{}
 	if len(ids) == 0 {
 		return found, nil
 	}
-	docs, err := p.Store.Get(ctx, posting.Engines.Name, ids...)
+	docs, err := r.Get(ctx, kind.Name, ids...)
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range docs {
-		e, err := posting.Engines.Decode(d)
+		v, err := kind.Decode(d)
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		found[e.Connection] = e
+		found[d.ID] = v
 	}
 	return found, nil
 }
@@ -142,12 +146,16 @@ func (p *Portal) integrations(ctx context.Context, who caller.Caller, r OfBook) 
 			ids = append(ids, i.Connection)
 		}
 	}
-	engines, err := p.engines(ctx, ids)
+	conns, err := all(ctx, p.Store, store.Connections, ids)
+	if err != nil {
+		return list, err
+	}
+	engines, err := all(ctx, p.Store, posting.Engines, ids)
 	if err != nil {
 		return list, err
 	}
 	for _, i := range is {
-		list.Integrations = append(list.Integrations, view.OfIntegration(i, engines[i.Connection]))
+		list.Integrations = append(list.Integrations, view.OfIntegration(i, conns[i.Connection], engines[i.Connection]))
 	}
 	if !book.Permission.Edits() {
 		return list, nil
@@ -158,6 +166,41 @@ func (p *Portal) integrations(ctx context.Context, who caller.Caller, r OfBook) 
 	}
 	shown, err := p.shown(ctx, who, offered)
 	list.Offered = shown.Connections
+	return list, err
+}
+
+// OfIntegration names an integration of a Book.
+type OfIntegration struct {
+	Book        string `json:"book"`
+	Integration string `json:"integration"`
+}
+
+// Attention lists what a person should look at.
+type Attention struct {
+	Rows []view.Row `json:"rows"`
+}
+
+// attention lists, for any collaborator who sees the Book, what an integration could not record, and the records that
+// differ from the bank because a person's hand forbids to change them.
+func (p *Portal) attention(ctx context.Context, who caller.Caller, r OfIntegration) (Attention, error) {
+	list := Attention{Rows: []view.Row{}}
+	if err := access.ID("/integration", r.Integration); err != nil {
+		return list, err
+	}
+	if _, err := access.Book(ctx, p.Books, who, r.Book); err != nil {
+		return list, err
+	}
+	i, err := store.Integrations.Get(ctx, p.Store, r.Integration)
+	if errors.Is(err, store.ErrNotFound) || (err == nil && i.Book != r.Book) {
+		return list, access.NoIntegration()
+	}
+	if err != nil {
+		return list, err
+	}
+	rows, err := posting.Attention(ctx, p.Store, i.ID)
+	for _, row := range rows {
+		list.Rows = append(list.Rows, view.OfRow(row))
+	}
 	return list, err
 }
 
@@ -192,10 +235,13 @@ type Banks struct {
 	Banks []Bank `json:"banks"`
 }
 
+// longestQuery is in characters.
+const longestQuery = 100
+
 func (p *Portal) banks(ctx context.Context, _ caller.Caller, r Search) (Banks, error) {
 	list := Banks{Banks: []Bank{}}
-	if len(r.Query) > 100 {
-		return list, web.Invalid("/q", "Search with fewer than 100 characters.")
+	if utf8.RuneCountInString(r.Query) > longestQuery {
+		return list, web.Invalid("/q", fmt.Sprintf("Search with at most %d characters.", longestQuery))
 	}
 	served := false
 	for name, d := range p.Banks {
@@ -205,7 +251,7 @@ func (p *Portal) banks(ctx context.Context, _ caller.Caller, r Search) (Banks, e
 		served = true
 		found, err := d.Institutions(ctx, r.Country, strings.TrimSpace(r.Query))
 		if err != nil {
-			return list, access.Explain(err)
+			return list, access.ExplainBank(err)
 		}
 		for _, i := range found {
 			list.Banks = append(list.Banks, Bank{i, name})
@@ -244,7 +290,7 @@ func (p *Portal) books(ctx context.Context, who caller.Caller, _ Nothing) (BookL
 	list := BookList{Books: []Book{}}
 	found, err := p.Books.Books(ctx, who.Token)
 	if err != nil {
-		return list, access.Explain(err)
+		return list, access.ExplainLedger(err)
 	}
 	for _, b := range found {
 		list.Books = append(list.Books, ofBook(b))
@@ -292,7 +338,7 @@ func (p *Portal) sync(ctx context.Context, who caller.Caller, r SyncNow) (Asked,
 	if conn.State != bank.Active {
 		return Asked{}, web.Conflict("not_connected", "The bank cannot be read now. Reconnect this connection first.")
 	}
-	engines, err := p.engines(ctx, []string{conn.ID})
+	engines, err := all(ctx, p.Store, posting.Engines, []string{conn.ID})
 	if err != nil {
 		return Asked{}, err
 	}

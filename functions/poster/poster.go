@@ -21,10 +21,14 @@ type Poster struct {
 func (p *Poster) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", web.Push(p.Pushes, "poster", p.post))
+	mux.Handle("/", p.Pushes.Nothing())
 	return mux
 }
 
 func (p *Poster) post(ctx context.Context, d events.Delivery) error {
+	if d.Connection == "" && d.Item == "" {
+		return nil // nothing to do
+	}
 	web.Note(ctx, slog.String("connection", d.Connection), slog.String("provider", d.Provider))
 	return p.Posting.Post(ctx, d.Message)
 }

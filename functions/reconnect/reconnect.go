@@ -39,6 +39,7 @@ type Reconnect struct {
 func (f *Reconnect) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", web.Post(f.Edge, "reconnect", f.reconnect))
+	mux.Handle("/", f.Edge.Nothing())
 	return mux
 }
 
@@ -64,7 +65,11 @@ func (f *Reconnect) reconnect(ctx context.Context, who caller.Caller, r Request)
 	}
 	if !token.Empty() {
 		started, err := f.Start.Start(ctx, who, s, r.Language, token)
-		if !errors.Is(err, bank.ErrGone) {
+		switch {
+		case err != nil && bank.KindOf(err) == bank.UserMustAct:
+			return none, web.Conflict("sign_in_again",
+				"The bank does not let this connection be repaired as it is. Disconnect it, then reconnect: its integrations are kept.").Because(err)
+		case !errors.Is(err, bank.ErrGone):
 			return started, err
 		}
 		if err := f.retire(ctx, conn, token); err != nil {
@@ -88,10 +93,13 @@ func (f *Reconnect) lives(ctx context.Context, conn *bank.Connection) (secret.St
 		return token, err
 	}
 	_, err = f.Banks[conn.Provider].Item(ctx, token)
-	if errors.Is(err, bank.ErrGone) {
+	switch {
+	case errors.Is(err, bank.ErrGone):
 		return secret.String{}, f.retire(ctx, conn, token)
+	case err != nil && bank.KindOf(err) == bank.UserMustAct: // which is what the person has come for
+		return token, nil
 	}
-	return token, access.Explain(err)
+	return token, access.ExplainBank(err)
 }
 
 // retire gives up an item that the provider no longer has, so that a new one can take its place. The token goes first: a
@@ -99,7 +107,7 @@ func (f *Reconnect) lives(ctx context.Context, conn *bank.Connection) (secret.St
 func (f *Reconnect) retire(ctx context.Context, conn *bank.Connection, token secret.String) error {
 	if !token.Empty() {
 		if err := f.Banks[conn.Provider].Remove(ctx, token); err != nil {
-			return access.Explain(err)
+			return access.ExplainBank(err)
 		}
 		if err := f.Vault.Destroy(ctx, vault.ConnectionToken(conn.ID)); err != nil {
 			return err

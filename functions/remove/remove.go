@@ -28,6 +28,7 @@ type Remove struct {
 func (f *Remove) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", web.Post(f.Edge, "remove", f.remove))
+	mux.Handle("/", f.Edge.Nothing())
 	return mux
 }
 
@@ -87,13 +88,12 @@ func (f *Remove) remove(ctx context.Context, who caller.Caller, r Request) (Resp
 
 // mayRemove finds an integration that the caller may end: an editor of its Book, or the owner of its connection.
 func (f *Remove) mayRemove(ctx context.Context, who caller.Caller, id string) (*bank.Integration, error) {
-	none := web.NotFound("There is no such integration, or you may not see it. Reload the list of the Book's integrations.")
 	if err := access.ID("/integration", id); err != nil {
 		return nil, err
 	}
 	i, err := store.Integrations.Get(ctx, f.Store, id)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, none
+		return nil, access.NoIntegration()
 	}
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (f *Remove) mayRemove(ctx context.Context, who caller.Caller, id string) (*
 		return i, err
 	}
 	if _, err = access.EditBook(ctx, f.Books, who, i.Book); errors.As(err, &p) && p.Status == http.StatusNotFound {
-		return nil, none
+		return nil, access.NoIntegration()
 	}
 	return i, err
 }

@@ -31,6 +31,7 @@ type Sync struct {
 func (s *Sync) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", s.Pushes.Handle("sync", s.sync, http.MethodPost))
+	mux.Handle("/", s.Pushes.Nothing())
 	return mux
 }
 

@@ -27,6 +27,7 @@ type Webhook struct {
 func (h *Webhook) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/{provider}", h.Edge.Handle("webhook", h.take, http.MethodPost))
+	mux.Handle("/", h.Edge.Nothing())
 	return mux
 }
 
@@ -44,7 +45,9 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request) error {
 	notices, err := doorbell.Verify(r.Context(), r.Header, body)
 	switch {
 	case errors.Is(err, bank.ErrForged):
-		return web.Unauthenticated().Because(err)
+		p := web.Unauthenticated().Because(err)
+		p.Detail = "Sign the webhook as the provider does: its signature is missing, too old, or of another body."
+		return p
 	case errors.Is(err, bank.ErrMalformed):
 		return web.Invalid("", "This is not a webhook of the provider.").Because(err)
 	case err != nil: // the provider calls again

@@ -38,7 +38,7 @@ func Book(ctx context.Context, l BookReader, c caller.Caller, id string) (ledger
 	}
 	b, err := l.Book(ctx, c.Token, id)
 	if err != nil {
-		return b, Explain(err)
+		return b, ExplainLedger(err)
 	}
 	if !b.Permission.Sees() {
 		return b, noBook()
@@ -98,26 +98,45 @@ func noBook() error {
 	return web.NotFound("There is no such Book, or you are not a collaborator on it. Ask its owner to share it with you.")
 }
 
-// Explain turns an error of the ledger or of a provider into an answer that tells the caller what to do.
-func Explain(err error) error {
-	var be *bank.Error
+// NoIntegration: 404, also for one of a Book that the caller may not see.
+func NoIntegration() error {
+	return web.NotFound("There is no such integration, or you may not see it. Reload the list of the Book's integrations.")
+}
+
+// ExplainLedger turns an error of the ledger, or of a grant to use it, into an answer that tells the caller what to do.
+// What will pass, and what is a fault of ours, it leaves to the edge; ExplainBank too.
+func ExplainLedger(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ledger.ErrLogin):
-		return web.Unauthenticated().Because(err)
 	case errors.Is(err, ledger.ErrNoAccess), errors.Is(err, ledger.ErrNotFound):
 		return noBook().(*web.Problem).Because(err)
-	case errors.Is(err, bank.ErrGone):
-		return web.Conflict("connection_gone", "The bank has ended this connection. Reconnect it: its integrations are kept.").Because(err)
-	case !errors.As(err, &be):
-		return err
+	case errors.Is(err, ledger.ErrLogin), mustAct(err):
+		return web.Unauthenticated().Because(err)
 	}
-	switch be.Kind {
-	case bank.Retry, bank.RetryAfter:
-		return web.Unavailable(be.After).Because(err)
-	case bank.UserMustAct:
+	return err
+}
+
+// ExplainBank turns an error of a provider into an answer that tells the caller what to do.
+func ExplainBank(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, bank.ErrGone):
+		return ConnectionGone().Because(err)
+	case mustAct(err):
 		return web.Conflict("sign_in_again", "The bank asks its customer to sign in again. Reconnect the connection first.").Because(err)
 	}
 	return err
+}
+
+// ConnectionGone: 409. Neither the provider nor we can use what the person once agreed to.
+func ConnectionGone() *web.Problem {
+	return web.Conflict("connection_gone", "The bank has ended this connection. Reconnect it: its integrations are kept.")
+}
+
+// mustAct reports whether an adapter has said that only the user can go on.
+func mustAct(err error) bool {
+	var be *bank.Error
+	return errors.As(err, &be) && be.Kind == bank.UserMustAct
 }

@@ -198,6 +198,7 @@ type Session struct {
 	Forgotten  time.Time    `json:"forgotten"`       // after this the provider no longer tells the outcome
 	Due        time.Time    `json:"due,omitzero"`    // when its outcome is asked for, should nobody come back
 	Trying     time.Time    `json:"trying,omitzero"` // of Exchanging: until then an exchange may be under way
+	Tried      bool         `json:"tried,omitempty"` // of Exchanging: an earlier exchange was begun, and nobody knows what came of it
 	Ended      time.Time    `json:"ended,omitzero"`
 }
 
@@ -215,15 +216,15 @@ const (
 // SessionState is where a Session stands.
 type SessionState string
 
-// The states of a Session. Kept, Duplicate, Cancelled, Expired, Lost and Refused are final.
+// The states of a Session. Kept, Duplicate, Cancelled, Lost and Refused are final.
 const (
 	Open       SessionState = "open"
 	Exchanging SessionState = "exchanging" // the public token is being exchanged; see Lost
 	Kept       SessionState = "kept"
 	Duplicate  SessionState = "duplicate" // the user already has this bank: reconnect that connection
-	Cancelled  SessionState = "cancelled"
-	Refused    SessionState = "refused" // another bank than the one to be reconnected
-	Lost       SessionState = "lost"    // the answer of an exchange never came: an operator must look
+	Cancelled  SessionState = "cancelled" // nothing was made
+	Refused    SessionState = "refused"   // another bank than the one to be reconnected
+	Lost       SessionState = "lost"      // the answer of an exchange never came: an operator must look
 )
 
 // Final reports whether a session in this state never changes again.

@@ -67,6 +67,8 @@ var (
 	ErrForged = errors.New("the webhook is not the provider's")
 	// ErrMalformed: a webhook of the provider that cannot be read.
 	ErrMalformed = errors.New("the webhook cannot be read")
+	// ErrUnsupported: the provider does not offer this for the connection as it is.
+	ErrUnsupported = errors.New("the provider does not offer this")
 	// ErrNotFound: no such thing, or none that this caller may see.
 	ErrNotFound = errors.New("not found")
 )

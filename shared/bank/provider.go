@@ -22,7 +22,8 @@ type Provider interface {
 
 // Linker takes people to their bank and ends what came of it.
 type Linker interface {
-	// Begin starts a session at the provider and says where to send the person.
+	// Begin starts a session at the provider and says where to send the person. ErrUnsupported where Begin.Accounts asks for
+	// what the provider cannot do in that country.
 	Begin(context.Context, Begin) (Begun, error)
 	// Outcome asks the provider what became of a session. It may be asked again and again.
 	Outcome(context.Context, Visit) (Outcome, error)
@@ -129,8 +130,8 @@ type Page struct {
 
 // RemovedTransaction is one that the bank takes back.
 type RemovedTransaction struct {
-	ID      string
-	Account string // "" where the bank does not say
+	ID      string `json:"id"`
+	Account string `json:"account"` // "" where the bank does not say
 }
 
 // Unusable is a row that the adapter could not understand; it is shown to the user and the rest goes on.

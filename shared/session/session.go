@@ -62,7 +62,7 @@ func (st *Starter) Start(ctx context.Context, c caller.Caller, s bank.Session, l
 		Webhook: st.Webhook(s.Provider), Token: token, Accounts: s.Purpose == bank.ToAccounts,
 	})
 	if err != nil {
-		return Started{}, access.Explain(fmt.Errorf("begin at the bank: %w", err))
+		return Started{}, access.ExplainBank(fmt.Errorf("begin at the bank: %w", err))
 	}
 	s.Ref, s.Forgotten, s.Due = begun.Ref, begun.Forgets, now.Add(firstLook)
 	// The handle goes first: a session without its handle could never be finished.

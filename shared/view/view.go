@@ -47,7 +47,11 @@ const (
 	Stopping     = "stopping"
 )
 
-const soon = 14 * 24 * time.Hour
+const (
+	soon        = 14 * 24 * time.Hour
+	tolerated   = 3 // failures in a row before a person is told
+	unavailable = "The bank cannot be reached at the moment. It is tried again by itself; nothing is lost meanwhile."
+)
 
 // OfConnection shows a connection to a user. The engine may be nil.
 func OfConnection(c *bank.Connection, e *posting.Engine, sub string, now time.Time) Connection {
@@ -79,8 +83,8 @@ func status(c *bank.Connection, failures int, now time.Time) (code, message stri
 		return Stopping, "Being disconnected."
 	case c.State == bank.NeedsUser:
 		return NeedsYou, "The bank asks its customer to sign in again. Reconnect to go on; nothing is lost meanwhile."
-	case failures >= 3:
-		return Unavailable, "The bank cannot be reached at the moment. It is tried again by itself; nothing is lost meanwhile."
+	case failures >= tolerated:
+		return Unavailable, unavailable
 	case !c.ConsentExpires.IsZero() && c.ConsentExpires.Sub(now) < soon:
 		return Expiring, "The consent at the bank ends soon. Reconnect before then to go on without a gap."
 	}
@@ -109,12 +113,15 @@ type Integration struct {
 	Progress    bank.Progress `json:"progress"`
 }
 
-// The statuses of an integration; one that is behind has the code of its reason.
+// The statuses of an integration, besides Unavailable, Disconnected and Stopping of its connection; one that is behind has
+// the code of its reason.
 const (
-	Live      = "live"
-	Importing = "importing"
-	Paused    = "paused"
-	Removed   = "removed"
+	Live       = "live"
+	Importing  = "importing"
+	Paused     = "paused"
+	Removed    = "removed"
+	NeedsOwner = "needs_owner"       // of the connection
+	Unnamed    = "bank_account_gone" // by the bank
 )
 
 // behind says in a sentence why a Book could not take rows, and the way back.
@@ -127,27 +134,90 @@ var behind = map[string]string{
 	"ledger_unavailable": "The Book could not be reached. It is tried again by itself; nothing is lost meanwhile.",
 }
 
-// OfIntegration shows an integration. The engine may be nil.
-func OfIntegration(i *bank.Integration, e *posting.Engine) Integration {
+// OfIntegration shows an integration and the connection that feeds it. Connection and engine may be nil.
+func OfIntegration(i *bank.Integration, c *bank.Connection, e *posting.Engine) Integration {
 	v := Integration{
 		ID: i.ID, Book: i.Book, BookName: i.BookName, Connection: i.Connection, Institution: i.Bank.Name,
 		Key: i.Key, Name: i.Of.Name, Mask: i.Of.Mask, Currency: i.Currency,
 		Account: i.Account, AccountName: i.AccountTag, From: i.From.String(), Pending: i.Pending, Paused: i.Paused, PostsAs: i.AsEmail,
 	}
+	failures := 0
 	if e != nil {
-		v.Progress = e.Progress[i.ID]
+		v.Progress, failures = e.Progress[i.ID], e.Failures
+	}
+	var told bool
+	if v.Status, v.Message, told = silenced(i, c); told {
+		return v
 	}
 	switch {
-	case i.State == bank.Removed:
-		v.Status, v.Message = Removed, "Removed: nothing more is recorded. The connection stays."
 	case i.Paused:
 		v.Status, v.Message = Paused, "Paused: what the bank has meanwhile is recorded when it is resumed."
 	case i.Behind != "":
 		v.Status, v.Message = i.Behind, behind[i.Behind]
+	case failures >= tolerated:
+		v.Status, v.Message = Unavailable, unavailable
 	case i.Want > i.Have:
 		v.Status, v.Message = Importing, "History is being imported. Banks may take up to two days for a long one."
 	default:
 		v.Status, v.Message = Live, "Every transaction is recorded as it happens."
+	}
+	return v
+}
+
+// silenced says why nothing can come to an integration whatever its Book does; told is false where something can.
+func silenced(i *bank.Integration, c *bank.Connection) (code, message string, told bool) {
+	if c == nil {
+		c = &bank.Connection{State: bank.Disconnected}
+	}
+	account, known := c.ByKey(i.Key)
+	switch {
+	case i.State == bank.Removed:
+		return Removed, "Removed: nothing more is recorded. The connection stays.", true
+	case c.State == bank.Removing:
+		return Stopping, "The connection to the bank is being disconnected by its owner.", true
+	case c.State == bank.Disconnected:
+		return Disconnected, "The connection to the bank is disconnected, and nothing is recorded. Once its owner reconnects it, this goes on where it stopped.", true
+	case c.State == bank.NeedsUser:
+		return NeedsOwner, "The bank asks its customer to sign in again: the owner of the connection must reconnect it. Nothing is lost meanwhile.", true
+	case !known || account.Gone:
+		return Unnamed, "The bank no longer shows this account. If it is still open, the owner of the connection can reconnect and share it again; if not, remove this integration: what was recorded stays.", true
+	}
+	return "", "", false
+}
+
+// Row is a transaction at the bank that a person should look at. There is no text of it, since none is kept.
+type Row struct {
+	Reason    string `json:"reason"` // a posting.Reason or a posting.Flag
+	Message   string `json:"message"`
+	Date      string `json:"date,omitempty"` // as the bank has it, like the next two
+	Amount    string `json:"amount,omitempty"`
+	Direction string `json:"direction,omitempty"`
+	Record    string `json:"record,omitempty"` // the Book's id; none where nothing is recorded
+}
+
+var asides = map[posting.Reason]string{
+	posting.ReasonCurrency: "Not recorded: it is in another currency than the bank account. Record it by hand.",
+	posting.ReasonDigits:   "Not recorded: it has more decimal places than the Book keeps. Record it by hand, or raise the Book's decimal places, then pause and resume the integration.",
+	posting.ReasonZero:     "Not recorded: it has no amount. There is nothing to do.",
+	posting.ReasonLocked:   "Not recorded: its date lies in the locked period of the Book. Record it by hand with a later date, or move the lock, then pause and resume the integration.",
+	posting.ReasonRefused:  "Not recorded: the Book refuses it. Record it by hand.",
+	posting.ReasonUnusable: "Not recorded: the bank sent something that cannot be read. Look at the bank's statement, and record it by hand if it is there.",
+}
+
+var flags = map[posting.Flag]string{
+	posting.Changed:   "The bank has changed this transaction to what stands here, but its record was posted, checked or changed by hand, or is locked. Compare the record with the bank, and correct it if need be.",
+	posting.TakenBack: "The bank has taken this transaction back, but its record was posted, checked or changed by hand, or is locked. Remove the record if it is not needed.",
+}
+
+// OfRow shows a row that was kept aside or is flagged.
+func OfRow(r *posting.Row) Row {
+	says := r.Says()
+	v := Row{Reason: string(r.Reason), Message: asides[r.Reason], Record: r.Record}
+	if r.Flag != "" {
+		v.Reason, v.Message = string(r.Flag), flags[r.Flag]
+	}
+	if says.Date.IsValid() {
+		v.Date, v.Amount, v.Direction = says.Date.String(), says.Amount.String(), string(says.Direction)
 	}
 	return v
 }
