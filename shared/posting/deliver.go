@@ -43,7 +43,7 @@ func (r *run) decide(ctx context.Context, g *group) error {
 			if after, write := settle(p.target, w, now[w.row.Key]); write {
 				g.after[w.row.Key] = after
 			}
-			w.row.Intent, w.row.created = w.intent, w.intent == ToCreate
+			w.row.Intent, w.row.created, w.row.at = w.intent, w.intent == ToCreate, p.from
 			g.rows = append(g.rows, w.row)
 		}
 	}

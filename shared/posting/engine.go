@@ -68,14 +68,21 @@ type Read struct {
 	No     int    `json:"no"`     // 1, and one more each time the bank's data changed under it
 	Origin string `json:"origin"` // where it began; "" is the beginning of history
 	At     string `json:"at"`     // the page to be read next
-	Replay bool   `json:"replay"` // history for the integrations in Serves only: the cursor is not moved by it
+	// Replay: history is read again, for the integrations in Serves. It becomes what the cursor stands for if it was all
+	// there, since what it brought and the bank then takes back is told to nobody who reads from an older cursor.
+	Replay bool `json:"replay"`
 	// Serves are the integrations whose history this read brings, with their Want as it was when it began.
 	Serves map[string]int `json:"serves,omitempty"`
 	// Claiming is a first pass over the history of a new item: it only recognises rows that an earlier item delivered.
 	Claiming bool `json:"claiming,omitempty"`
-	Waiting  bool `json:"waiting,omitempty"` // some segments hold removals that wait for the end
-	Deep     bool `json:"deep,omitempty"`
-	Named    bool `json:"named,omitempty"` // segments keep what the bank named, to know at the end what it did not
+	// Renewed: some of Serves was fed by an earlier item.
+	Renewed bool `json:"renewed,omitempty"`
+	Waiting bool `json:"waiting,omitempty"` // some segments hold removals that wait for the end
+	Deep    bool `json:"deep,omitempty"`
+	// Written are the bank's ids that were recorded at this page. Should the page be read again, after a crash, what it
+	// no longer names is gone, and the bank will never say so.
+	Written []bank.RemovedTransaction `json:"written,omitempty"`
+	Named   bool                      `json:"named,omitempty"` // segments keep what the bank named, to know at the end what it did not
 }
 
 // byConnection is the index field of documents that belong to a connection.

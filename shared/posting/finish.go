@@ -71,7 +71,7 @@ func (r *run) close(ctx context.Context, last *bank.Page) error {
 	read := r.e.Read
 	before := *r.e
 	r.e.Read = nil
-	if last.Next != "" && !read.Replay {
+	if last.Next != "" && (!read.Replay || last.Complete) {
 		r.e.Cursor = last.Next
 	}
 	r.e.Synced = r.now()
@@ -99,6 +99,10 @@ func (r *run) close(ctx context.Context, last *bank.Page) error {
 				if i == nil {
 					continue
 				}
+				if !last.Complete && (read.Replay || i.Epoch > 0) { // compared with the journal until all of it was there
+					r.loading = true
+					continue
+				}
 				i.Have = max(i.Have, read.Serves[i.ID])
 				if i.Have >= i.Want {
 					i.Behind = ""
@@ -119,7 +123,7 @@ func (r *run) close(ctx context.Context, last *bank.Page) error {
 // removals takes back, in the Books, what the bank took back during the read.
 func (r *run) removals(ctx context.Context, last *bank.Page) error {
 	read := r.e.Read
-	if !read.Waiting && !read.Named {
+	if !read.Waiting && !read.Named && !read.Renewed {
 		return nil
 	}
 	if len(r.done) > 0 {
@@ -157,7 +161,7 @@ func (r *run) gone(ctx context.Context, last *bank.Page) ([]*Row, error) {
 		for _, row := range s.Rows {
 			switch {
 			case row.Waiting:
-				rows[row.Key] = row
+				rows[row.Integration+row.Key] = row
 			case s.No < read.No:
 				abandoned = append(abandoned, row)
 			}
@@ -169,11 +173,16 @@ func (r *run) gone(ctx context.Context, last *bank.Page) ([]*Row, error) {
 	}
 	for _, row := range abandoned {
 		if newest := r.j.find(row.Integration, row.current()); newest != nil && newest.State == Standing && !named[newest.current()] {
-			rows[newest.Key] = newest
+			rows[newest.Integration+newest.Key] = newest
 		}
 	}
-	if read.Replay && last.Complete {
+	if read.Origin == "" && read.Named && last.Complete {
 		if err := r.vanished(ctx, named, rows); err != nil {
+			return nil, err
+		}
+	}
+	if read.Renewed && last.Next != "" {
+		if err := r.unsettled(ctx, rows); err != nil {
 			return nil, err
 		}
 	}
@@ -187,16 +196,38 @@ func (r *run) gone(ctx context.Context, last *bank.Page) ([]*Row, error) {
 	return gone, nil
 }
 
-// vanished adds what a whole replay did not name, unless that is suspiciously much: then nothing is taken back and a
-// person is asked.
-func (r *run) vanished(ctx context.Context, named map[string]bool, rows map[string]*Row) error {
+// unsettled adds the pending rows of a former item that no row of the new one claimed: under that name they never settle.
+func (r *run) unsettled(ctx context.Context, rows map[string]*Row) error {
 	is, err := r.byID(ctx, slices.Sorted(maps.Keys(r.e.Read.Serves)))
 	if err != nil {
 		return err
 	}
 	for _, i := range is {
+		if i.Epoch == 0 {
+			continue
+		}
+		if err := r.j.all(ctx, []string{i.ID}); err != nil {
+			return storeError{err}
+		}
+		r.j.newest(i.ID, func(row *Row) {
+			if row.State == Standing && row.Written.Pending && row.Epoch < i.Epoch && row.Flag != TakenBack {
+				rows[row.Integration+row.Key] = row
+			}
+		})
+	}
+	return nil
+}
+
+// vanished adds what a whole replay did not name, unless that is suspiciously much: then nothing is taken back and a
+// person is asked.
+func (r *run) vanished(ctx context.Context, named map[string]bool, rows map[string]*Row) error {
+	is, err := store.Integrations.Find(ctx, r.p.Store, store.Query{Field: store.ByConnection, Any: []string{r.conn.ID}})
+	if err != nil {
+		return storeError{err}
+	}
+	for _, i := range is {
 		account, ok := r.conn.ByKey(i.Key)
-		if !ok || account.Gone {
+		if _, served := r.e.Read.Serves[i.ID]; !ok || account.Gone || i.Paused || (!served && i.Want > i.Have) {
 			continue
 		}
 		if err := r.j.all(ctx, []string{i.ID}); err != nil {
@@ -217,7 +248,7 @@ func (r *run) vanished(ctx context.Context, named map[string]bool, rows map[stri
 				missing = append(missing, row)
 			}
 		})
-		suspicious := len(missing) > vanishedRows || len(missing)*vanishedShare > total
+		suspicious := len(missing) > max(vanishedRows, total/vanishedShare)
 		r.count(i.ID, func(p *bank.Progress) {
 			p.Vanished = 0
 			if suspicious {
@@ -228,7 +259,7 @@ func (r *run) vanished(ctx context.Context, named map[string]bool, rows map[stri
 			continue
 		}
 		for _, row := range missing {
-			rows[row.Key] = row
+			rows[row.Integration+row.Key] = row
 		}
 	}
 	return nil

@@ -35,7 +35,8 @@ type Row struct {
 	Bank    *Values `json:"bank,omitempty"`   // of a Flag: what the bank says now
 	Reason  Reason  `json:"reason,omitempty"` // of Aside
 
-	created bool // by the step under way
+	created bool   // by the step under way
+	at      string // the bank's id of the account, in the step under way
 }
 
 // Values are the fields of a record that follow the bank.

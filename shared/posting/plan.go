@@ -262,15 +262,20 @@ func (p *planner) unusable(u bank.Unusable) {
 // claim recognises a row of a former item. Each is claimed once: from then on it carries the new id. Rows that a person
 // trashed can be claimed, rows that the bank took back cannot.
 func (p *planner) claim(t *bank.Transaction, values Values) *wish {
-	if p.t.claims == noClaims || t.Pending {
+	if p.t.claims == noClaims {
 		return nil
 	}
 	var found *Row
 	for _, r := range p.j.like(p.t.ID, values) {
-		if r.Epoch < p.t.Epoch && p.local[r.current()] == nil && (r.State == Standing || r.State == Hand) &&
-			(p.t.claims == loosely || r.Written.Text == values.Text) {
-			found = r
-			break
+		if r.Epoch >= p.t.Epoch || p.local[r.current()] != nil || (r.State != Standing && r.State != Hand) ||
+			(p.t.claims == exactly && r.Written.Text != values.Text) || (t.Pending && !r.Written.Pending) {
+			continue
+		}
+		if r.Written.Pending == t.Pending {
+			return p.copy(r)
+		}
+		if found == nil {
+			found = r // pending when the former item was last read, settled now
 		}
 	}
 	if found == nil {

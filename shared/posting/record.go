@@ -14,6 +14,7 @@ import (
 
 // page records one page of the bank into every Book that it concerns.
 func (r *run) page(ctx context.Context, page *bank.Page) error {
+	r.miss(page)
 	for {
 		targets, err := r.targets(ctx, r.touched(page))
 		if err != nil {
@@ -41,6 +42,22 @@ func (r *run) page(ctx context.Context, page *bank.Page) error {
 		}
 		if err := r.obey(ctx); err != nil {
 			return err
+		}
+	}
+}
+
+// miss adds to what a page removes that which an earlier reading of the same page has recorded and this one does not name.
+func (r *run) miss(page *bank.Page) {
+	if len(r.e.Read.Written) == 0 {
+		return
+	}
+	named := map[string]bool{}
+	for i := range page.Changed {
+		named[page.Changed[i].ID] = true
+	}
+	for _, w := range r.e.Read.Written {
+		if !named[w.ID] {
+			page.Removed = append(page.Removed, w)
 		}
 	}
 }
@@ -429,6 +446,9 @@ func (r *run) intend(ctx context.Context, segments []*Segment) error {
 		s.ID = segmentID(r.conn.ID, s.Seq, s.Book, s.As)
 		for _, row := range s.Rows {
 			r.e.Read.Waiting = r.e.Read.Waiting || row.Waiting
+			if row.Intent != "" && row.Intent != ToTrash {
+				r.e.Read.Written = append(r.e.Read.Written, bank.RemovedTransaction{ID: row.current(), Account: row.at})
+			}
 		}
 	}
 	r.e.Open = segments

@@ -28,7 +28,8 @@ const (
 const (
 	interval     = 5 * time.Hour // between two looks at a healthy connection; up to an hour more, to spread them
 	statusEvery  = 24 * time.Hour
-	tries        = 3 // of a call that may pass
+	loadingFor   = 10 * time.Minute // between two looks at a new item whose history is still being loaded
+	tries        = 3                // of a call that may pass
 	longestWait  = 20 * time.Second
 	mutations    = 5             // restarts of one read before the connection rests
 	patience     = 3             // failures in a row for one Book's sake before the others go on without it
@@ -118,6 +119,7 @@ type run struct {
 	stumbles int             // writes in a row that may not have reached a Book
 	sending  bool            // intents are being sent: a commit must not overlook a change of configuration
 	looked   bool            // the item was looked at in this run
+	loading  bool            // the history of a new item was not all there yet
 	left     map[string]bool // integrations that this run has left behind
 }
 
@@ -313,7 +315,7 @@ func (r *run) work(ctx context.Context) error {
 
 // round reads the bank once and tells how long the connection can rest; 0 is until somebody rings.
 func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
-	main := false
+	main, replayed := false, false
 	for {
 		switch err = r.reload(ctx); {
 		case err != nil:
@@ -334,7 +336,7 @@ func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 		if r.conn.State == bank.NeedsUser {
 			return statusEvery, nil
 		}
-		if r.e.Read == nil {
+		if r.e.Read == nil && !replayed {
 			if r.e.Read, err = r.next(ctx, main); err != nil {
 				return 0, err
 			}
@@ -349,10 +351,13 @@ func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 		case err != nil:
 			return 0, err
 		}
-		main = main || !replay
+		main, replayed = main || !replay, replayed || replay
 	}
 	if !r.e.Linked {
 		return 0, nil
+	}
+	if r.loading {
+		return loadingFor, nil
 	}
 	return interval + time.Duration(r.p.Rand()*float64(time.Hour)), nil
 }
@@ -414,7 +419,7 @@ func (r *run) look(ctx context.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		is, err := Moved(tx, c, moved)
+		is, err := Moved(tx, c.ID, accounts, moved)
 		if err != nil {
 			return nil, err
 		}
@@ -425,24 +430,6 @@ func (r *run) look(ctx context.Context) error {
 			return putAll(tx, c, is)
 		}, nil
 	})
-}
-
-// Moved finds the integrations of accounts that the bank names anew, with their epoch advanced: their transactions may
-// come again under other ids, and must be recognised.
-func Moved(tx store.Tx, c *bank.Connection, keys []string) ([]*bank.Integration, error) {
-	var moved []*bank.Integration
-	for _, key := range keys {
-		is, err := store.Integrations.Select(tx, store.Query{Field: store.ByAccount, Any: []string{store.AccountKey(c.ID, key)}})
-		if err != nil {
-			return nil, err
-		}
-		for _, i := range is {
-			i.Epoch++
-			i.Want++
-			moved = append(moved, i)
-		}
-	}
-	return moved, nil
 }
 
 func putAll(tx store.Tx, c *bank.Connection, is []*bank.Integration) error {
@@ -488,10 +475,11 @@ func (r *run) next(ctx context.Context, main bool) (*Read, error) {
 			}
 		}
 	}
-	read := &Read{First: r.e.Seq + 1, No: 1, Serves: serves, Claiming: renewed, Deep: r.e.ReadingDeep}
+	read := &Read{First: r.e.Seq + 1, No: 1, Serves: serves, Claiming: renewed, Renewed: renewed, Deep: r.e.ReadingDeep}
 	if !main {
 		read.Origin = r.e.Cursor
 		read.At = read.Origin
+		read.Named = read.Origin == "" && r.e.Seq > 0
 		return read, nil
 	}
 	if len(serves) == 0 {
@@ -513,16 +501,15 @@ func (r *run) read(ctx context.Context) error {
 		switch {
 		case errors.Is(err, bank.ErrCursor) && r.e.Read.At != "":
 			// Start over at the beginning of history: what is there already is recognised by its ids.
-			r.e.Cursor = ""
-			r.e.Read = &Read{First: r.e.Seq + 1, No: 1, Named: true, Deep: r.e.Read.Deep}
-			continue
+			r.e.Cursor, r.e.Read = "", nil
+			return errConfig
 		case errors.Is(err, bank.ErrMutated):
 			if r.e.Read.No >= mutations {
 				r.e.Read = nil
 				return &bank.Error{Kind: bank.Retry, Code: bank.CodeOf(err), Err: err}
 			}
 			// What this attempt wrote and the next one does not name was never, or is no longer, at the bank.
-			r.e.Read.At, r.e.Read.No, r.e.Read.Named = r.e.Read.Origin, r.e.Read.No+1, true
+			r.e.Read.At, r.e.Read.Written, r.e.Read.No, r.e.Read.Named = r.e.Read.Origin, nil, r.e.Read.No+1, true
 			continue
 		case err != nil:
 			return err
@@ -533,7 +520,7 @@ func (r *run) read(ctx context.Context) error {
 		if err := r.page(ctx, &page); err != nil {
 			return err
 		}
-		r.e.Read.At = page.Next
+		r.e.Read.At, r.e.Read.Written = page.Next, nil
 		switch {
 		case page.More:
 		case r.e.Read.Claiming:

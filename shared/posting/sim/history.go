@@ -1,0 +1,737 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/civil"
+	"github.com/shopspring/decimal"
+
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/events"
+	"github.com/bkper/automations-portal/shared/ledger"
+	"github.com/bkper/automations-portal/shared/posting"
+	"github.com/bkper/automations-portal/shared/sandbox/bkper"
+	"github.com/bkper/automations-portal/shared/sandbox/plaid"
+	"github.com/bkper/automations-portal/shared/secret"
+	"github.com/bkper/automations-portal/shared/store"
+	"github.com/bkper/automations-portal/shared/store/memory"
+	"github.com/bkper/automations-portal/shared/vault"
+)
+
+// Violation is a promise that a history broke.
+type Violation struct {
+	Seed   uint64
+	Reason string
+	Trace  string // what happened, line by line; only of Replay
+}
+
+// Error says which history broke what.
+func (v *Violation) Error() string { return fmt.Sprintf("seed %d: %s", v.Seed, v.Reason) }
+
+// Run runs the history of a seed. A *Violation is the only error.
+func Run(seed uint64) error { return run(seed, nil) }
+
+// Replay runs it again and writes down what happens.
+func Replay(seed uint64) error {
+	var trace strings.Builder
+	err := run(seed, &trace)
+	var v *Violation
+	if errors.As(err, &v) {
+		v.Trace = trace.String()
+	}
+	return err
+}
+
+func run(seed uint64, trace *strings.Builder) error {
+	h := &history{world: newWorld(seed, trace)}
+	defer h.close()
+	h.begin()
+	err := h.live()
+	if err == nil && len(h.broken) > 0 {
+		err = errors.New(h.broken[0])
+	}
+	if err != nil {
+		return &Violation{Seed: seed, Reason: err.Error()}
+	}
+	return nil
+}
+
+const (
+	owner      = "owner@example.com"
+	connection = "conn"
+	client     = "client"
+	password   = "pass_good"
+)
+
+// history is the world with what lives in it.
+type history struct {
+	*world
+	store  *memory.Store // without faults, for people and checks
+	bank   *plaid.Bank
+	books  *bkper.Service
+	reader reader
+	broker *broker
+	post   *posting.Poster
+	tokens map[string]secret.String
+
+	accounts []string // bank account ids
+	pages    int
+	rows     []*row
+	feeds    []*feed
+	broken   []string
+	noise    bool // the person edits, posts and trashes
+}
+
+// row is one line of the bank's statement.
+type row struct {
+	id      string // the bank's
+	token   string // stands in its description
+	account int
+	pending bool
+	gone    bool
+	amended bool // its amount has changed once
+	adrift  bool // and then came a new item, which may not have told: nothing links the two amounts
+}
+
+// feed is an integration, as its user knows it.
+type feed struct {
+	id      string
+	book    string
+	account int    // of the bank
+	to      string // Account of the Book
+	from    civil.Date
+	least   civil.Date // earliest from that it ever had
+	pending bool
+	everPen bool
+	stirred bool // was paused, removed or fed by a new item: removals at the bank may have been missed
+	live    bool
+	silent  bool            // "removed" was answered
+	touched map[string]bool // records that the person has changed, by id
+	trashed map[string]bool // tokens whose record the person has trashed
+}
+
+func (h *history) begin() {
+	h.faults = []float64{0, 0.005, 0.02, 0.06}[h.rng.IntN(4)]
+	h.noise = h.chance(0.7)
+	h.store = memory.New()
+	clock := func() time.Time { return h.now }
+	h.bank = plaid.NewBank(plaid.Config{Now: clock, Rand: rand.New(rand.NewPCG(h.rng.Uint64(), 1)),
+		InitialDelay: h.between(0, 20*time.Second), HistoricalDelay: h.between(20*time.Second, 5*time.Minute)})
+	ids := int64(0)
+	books, err := bkper.New(bkper.Options{Now: clock, NewID: func() int64 { ids++; return ids }, Rules: bkper.Rules{
+		BatchDuplicatesReturned: h.chance(0.3), TrashedBlocks: h.chance(0.3), BatchKeepsPrefix: h.chance(0.3),
+	}})
+	must(err)
+	h.books = books
+	h.tokens = map[string]secret.String{}
+	h.reader = reader{h.world, h.bank, 1 + h.rng.IntN(6)}
+	h.broker = &broker{w: h.world}
+	if h.chance(0.3) {
+		h.broker.lost = 0.5
+	}
+	h.post = &posting.Poster{
+		Store: database{h.world, h.store}, Tokens: h, Banks: map[string]bank.Reader{"bank": h.reader},
+		Ledger: ledgerOf(h), Grants: grants{}, Events: h.broker, Log: slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1})),
+		Now: clock, Sleep: h.Sleep, Rand: h.rng.Float64,
+	}
+	if h.trace != nil {
+		h.post.Log = slog.New(slog.NewTextHandler(lines{h.world}, nil))
+	}
+	h.broker.post = h.post.Post
+	h.openBank()
+	h.openBooks()
+	h.connect()
+}
+
+func ledgerOf(h *history) ledger.Ledger {
+	return books{h.world, h.books, func(book string, op ledger.Operation, batch []ledger.Transaction) {
+		for _, f := range h.feeds {
+			if f.book != book || !f.silent {
+				continue
+			}
+			for _, t := range batch {
+				if t.Credit == f.to || t.Debit == f.to {
+					h.fail("after Remove was answered, %s wrote %q into the Book", op, t.Description)
+				}
+			}
+		}
+	}}
+}
+
+func (h *history) fail(format string, args ...any) {
+	h.broken = append(h.broken, fmt.Sprintf(format, args...))
+	h.log("VIOLATION: %s", h.broken[len(h.broken)-1])
+}
+
+type lines struct{ w *world }
+
+func (l lines) Write(p []byte) (int, error) {
+	l.w.log("%s", strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+// Get implements vault.Reader.
+func (h *history) Get(_ context.Context, name string) (secret.String, error) {
+	f := h.call("vault get", storeCall)
+	if f == before {
+		return secret.String{}, errFault
+	}
+	token, ok := h.tokens[name]
+	if !ok {
+		return token, vault.ErrNotFound
+	}
+	return token, h.ended("vault get", f)
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func (h *history) openBank() {
+	_, err := h.bank.AddInstitution("ins_sim", "Bank", []string{"US"}, false)
+	must(err)
+	n := 1 + h.rng.IntN(2)
+	var holdings []plaid.Holding
+	for i := range n {
+		holdings = append(holdings, plaid.Holding{
+			Name: fmt.Sprintf("Account %d", i), Mask: fmt.Sprintf("%04d", 1000+i), Type: "depository", Subtype: "checking", Currency: "USD",
+		})
+	}
+	h.accounts, err = h.bank.AddCustomer("ins_sim", "user", holdings)
+	must(err)
+	for range h.rng.IntN(8) {
+		h.addRow(false, true)
+	}
+}
+
+func (h *history) openBooks() {
+	for i := range 1 + h.rng.IntN(2) {
+		book, err := h.books.CreateBook(bkper.Caller{Email: owner}, bkper.Book{Name: fmt.Sprintf("Book %d", i), FractionDigits: new(2)})
+		must(err)
+		for a := range h.accounts {
+			made, err := h.books.CreateAccounts(bkper.Caller{Email: owner}, book.ID, []bkper.Account{{Name: fmt.Sprintf("Bank %d", a), Type: bkper.Asset}})
+			must(err)
+			h.feeds = append(h.feeds, &feed{book: book.ID, account: a, to: made.Items[0].ID, touched: map[string]bool{}, trashed: map[string]bool{}})
+		}
+	}
+}
+
+// connect makes an item and writes the connection down.
+func (h *history) connect() {
+	public, err := h.bank.SandboxPublicToken(client, "ins_sim", "user", password, plaid.LinkRequest{Products: []string{"transactions"}, Webhook: "https://sim.example/", Transactions: plaid.TransactionOptions{Days: 730}})
+	must(err)
+	access, itemID, err := h.bank.Exchange(public)
+	must(err)
+	h.tokens[vault.ConnectionToken(connection)] = secret.New(access)
+	shown, err := h.bank.ItemAccounts(itemID)
+	must(err)
+	var now []bank.Account
+	for _, a := range shown {
+		now = append(now, bank.Account{ID: a.AccountID, Name: a.Name, Mask: a.Mask, Type: bank.Deposit, Currency: a.Balances.Currency})
+	}
+	h.update(func(tx store.Tx) error {
+		c, err := store.Connections.Load(tx, connection)
+		if errors.Is(err, store.ErrNotFound) {
+			c, err = &bank.Connection{ID: connection, Owner: owner, Provider: "bank", Created: h.now}, nil
+		}
+		must(err)
+		accounts, moved := bank.Match(c.Accounts, now)
+		is, err := posting.Moved(tx, c.ID, accounts, moved)
+		must(err)
+		e, err := posting.Load(tx, connection)
+		must(err)
+		e.Mark(h.now)
+		c.Item, c.State, c.Accounts, c.Reason = itemID, bank.Active, accounts, ""
+		for _, i := range is {
+			must(store.Integrations.Put(tx, i))
+		}
+		must(store.Connections.Put(tx, c))
+		return posting.Engines.Put(tx, e)
+	})
+	h.log("connected as item %s", itemID)
+}
+
+func (h *history) update(body func(tx store.Tx) error) {
+	must(h.store.Update(context.Background(), body))
+}
+
+func (h *history) ring() { h.broker.send(events.Message{Connection: connection}) }
+
+// save links a feed, or saves it again.
+func (h *history) save(f *feed, paused bool) {
+	h.update(func(tx store.Tx) error {
+		c, err := store.Connections.Load(tx, connection)
+		must(err)
+		i := &bank.Integration{Book: f.book, Connection: connection, Currency: "USD", As: owner, State: bank.Live, From: f.from, Pending: f.pending, Paused: paused, Account: f.to}
+		for _, a := range c.Accounts {
+			if a.Mask == fmt.Sprintf("%04d", 1000+f.account) {
+				i.Key, i.Of = a.Key, a.Account
+			}
+		}
+		i.ID = bank.IntegrationID(f.book, i.Key)
+		f.id = i.ID
+		old, err := store.Integrations.Load(tx, i.ID)
+		if !errors.Is(err, store.ErrNotFound) {
+			must(err)
+		}
+		_, err = posting.Save(tx, i, old, h.now)
+		return err
+	})
+	f.live, f.silent = true, false
+	f.everPen = f.everPen || f.pending
+	if f.least == (civil.Date{}) || f.from.Before(f.least) {
+		f.least = f.from
+	}
+	f.stirred = f.stirred || paused
+	h.log("saved %s from %s pending %v paused %v", f.id[:6], f.from, f.pending, paused)
+	h.ring()
+}
+
+// remove ends a feed as the function does: the mark first, then "removed" once nobody can write any more.
+func (h *history) remove(f *feed) {
+	var mark int64
+	h.update(func(tx store.Tx) error {
+		i, err := store.Integrations.Load(tx, f.id)
+		must(err)
+		e, err := posting.Load(tx, connection)
+		must(err)
+		mark = e.Mark(time.Time{})
+		i.State = bank.Removed
+		must(posting.Engines.Put(tx, e))
+		return store.Integrations.Put(tx, i)
+	})
+	f.live, f.stirred = false, true
+	h.log("removing %s", f.id[:6])
+	stopped, err := posting.AwaitStop(context.Background(), h.store, connection, mark, func() time.Time { return h.now }, h.Sleep)
+	must(err)
+	f.silent = stopped && !f.live
+	h.log("remove answered %v", stopped)
+}
+
+// renew replaces the item by a new one, as disconnecting and reconnecting does.
+func (h *history) renew() {
+	var mark int64
+	h.update(func(tx store.Tx) error {
+		c, err := store.Connections.Load(tx, connection)
+		must(err)
+		e, err := posting.Load(tx, connection)
+		must(err)
+		mark = e.Mark(time.Time{})
+		c.State = bank.Removing
+		must(posting.Engines.Put(tx, e))
+		return store.Connections.Put(tx, c)
+	})
+	for {
+		stopped, err := posting.AwaitStop(context.Background(), h.store, connection, mark, func() time.Time { return h.now }, h.Sleep)
+		must(err)
+		if stopped {
+			break
+		}
+	}
+	must(h.bank.RemoveItem(h.tokens[vault.ConnectionToken(connection)].Reveal()))
+	delete(h.tokens, vault.ConnectionToken(connection))
+	h.log("disconnected")
+	h.sleep(h.between(0, 20*time.Minute))
+	for _, r := range h.rows {
+		r.adrift = r.adrift || r.amended
+	}
+	h.connect()
+	for _, f := range h.feeds {
+		f.stirred = true
+	}
+	h.ring()
+}
+
+func (h *history) addRow(pending, old bool) {
+	n := len(h.rows) + 1
+	r := &row{token: fmt.Sprintf("ROW%d.", n), account: h.rng.IntN(len(h.accounts)), pending: pending}
+	amount := decimal.New(int64(h.rng.IntN(4000)-2000), -2)
+	if amount.IsZero() {
+		amount = decimal.New(1, 0)
+	}
+	text := r.token
+	if h.chance(0.2) && len(h.rows) > 0 { // an honest twin of another row but for its token
+		text = r.token + " TWIN"
+	}
+	date := civil.DateOf(h.now)
+	if old {
+		date = date.AddDays(-h.rng.IntN(120))
+	}
+	ids, err := h.bank.Add(h.accounts[r.account], plaid.Row{Date: date.String(), Amount: amount, Description: text, Pending: pending})
+	must(err)
+	r.id = ids[0]
+	h.rows = append(h.rows, r)
+	h.log("bank: new row %s pending %v %s", r.token, pending, amount)
+}
+
+// pick chooses a row that is at the bank.
+func (h *history) pick(want func(*row) bool) *row {
+	var fit []*row
+	for _, r := range h.rows {
+		if !r.gone && want(r) {
+			fit = append(fit, r)
+		}
+	}
+	if len(fit) == 0 {
+		return nil
+	}
+	return fit[h.rng.IntN(len(fit))]
+}
+
+// moves does one thing at the bank.
+func (h *history) moves() {
+	switch h.rng.IntN(12) {
+	case 0, 1, 2:
+		h.addRow(false, h.chance(0.3))
+	case 3, 4, 5:
+		h.addRow(true, false)
+	case 6, 7:
+		if r := h.pick(func(r *row) bool { return r.pending }); r != nil {
+			s := plaid.Settlement{AddedFirst: h.chance(0.3), Split: h.chance(0.4), Unlinked: h.chance(0.1)}
+			if h.chance(0.3) {
+				tip := decimal.New(int64(100+h.rng.IntN(900)), -2)
+				s.Amount = &tip
+				r.amended = true
+			}
+			id, err := h.bank.Settle(r.id, s)
+			must(err)
+			r.id, r.pending = id, false
+			h.log("bank: %s settles %+v", r.token, s)
+		}
+	case 8:
+		if r := h.pick(func(r *row) bool { return true }); r != nil {
+			amount := decimal.New(int64(1+h.rng.IntN(5000)), -2)
+			must(h.bank.Amend(r.id, plaid.Amendment{Amount: &amount}))
+			r.amended = true
+			h.log("bank: %s is now %s", r.token, amount)
+		}
+	case 9:
+		if r := h.pick(func(r *row) bool { return true }); r != nil {
+			must(h.bank.Vanish(r.id))
+			r.gone = true
+			h.log("bank: %s vanishes", r.token)
+		}
+	case 10:
+		if r := h.pick(func(r *row) bool { return !r.pending }); r != nil && h.chance(0.5) {
+			must(h.bank.Churn(r.id))
+			h.log("bank: %s is named anew", r.token)
+		}
+	case 11:
+		items := h.bank.Items()
+		if len(items) > 0 && h.chance(0.5) {
+			must(h.bank.ForceMutation(items[len(items)-1].ID, 1+h.rng.IntN(2)))
+			h.log("bank: pages will be disturbed")
+		}
+	}
+	h.announce()
+}
+
+// announce sends the bank's webhooks, some of which are lost.
+func (h *history) announce() {
+	h.bank.Announce()
+	for range h.bank.Drain() {
+		if !h.chance(h.broker.lost) {
+			h.ring()
+		}
+	}
+}
+
+// hand is the person at work in the Book.
+func (h *history) hand() {
+	f := h.feeds[h.rng.IntN(len(h.feeds))]
+	hand, err := h.books.Hand(f.book)
+	must(err)
+	all, err := hand.All()
+	must(err)
+	var drafts []bkper.Transaction
+	for _, t := range all {
+		if !bkper.True(t.Trashed) && f.has(t) {
+			drafts = append(drafts, t)
+		}
+	}
+	if len(drafts) == 0 {
+		return
+	}
+	t := drafts[h.rng.IntN(len(drafts))]
+	switch h.rng.IntN(3) {
+	case 0:
+		amount := decimal.New(int64(1+h.rng.IntN(5000)), -2).String()
+		if _, err := hand.Edit(t.ID, bkper.Edit{Amount: &amount}); err == nil {
+			f.touched[t.ID] = true
+			h.log("person: %s %q is now %s", t.ID, t.Description, amount)
+		}
+	case 1:
+		text := t.Description + " seen"
+		if _, err := hand.Edit(t.ID, bkper.Edit{Description: &text}); err == nil {
+			f.touched[t.ID] = true
+			h.log("person: %s is now %q", t.ID, text)
+		}
+	case 2:
+		if _, err := hand.Trash(t.ID); err == nil {
+			f.touched[t.ID] = true
+			f.trashed[tokenOf(t.Description)] = true
+			h.log("person: trashes %s %q", t.ID, t.Description)
+		}
+	}
+}
+
+func tokenOf(description string) string {
+	at := strings.IndexByte(description, '.')
+	if at < 0 {
+		return description
+	}
+	return description[:at+1]
+}
+
+func (f *feed) has(t bkper.Transaction) bool {
+	return (t.CreditAccount != nil && t.CreditAccount.ID == f.to) || (t.DebitAccount != nil && t.DebitAccount.ID == f.to)
+}
+
+// changes is the person at work in the portal.
+func (h *history) changes() {
+	f := h.feeds[h.rng.IntN(len(h.feeds))]
+	switch {
+	case !f.live:
+		h.save(f, false)
+	case h.chance(0.3):
+		f.from = f.from.AddDays(-h.rng.IntN(60))
+		h.save(f, false)
+	case h.chance(0.3):
+		f.pending = !f.pending
+		h.save(f, false)
+	case h.chance(0.3):
+		h.save(f, true)
+		h.sleep(h.between(0, 10*time.Minute))
+		h.save(f, false)
+	case h.chance(0.5):
+		h.remove(f)
+		h.sleep(h.between(0, 10*time.Minute))
+		if h.chance(0.8) && !f.live {
+			h.save(f, false)
+		}
+	}
+}
+
+// live lets the history happen, brings it to rest, and checks it.
+func (h *history) live() error {
+	for _, f := range h.feeds {
+		f.from = civil.DateOf(h.now).AddDays(-h.rng.IntN(90))
+		f.pending = h.chance(0.5)
+	}
+	h.spawn("link", 0, func() {
+		for _, f := range h.feeds {
+			if h.chance(0.9) {
+				h.save(f, false)
+			}
+			h.sleep(h.between(0, time.Minute))
+		}
+	})
+	span := h.between(5*time.Minute, 3*time.Hour)
+	h.repeat("bank", 3+h.rng.IntN(14), span, h.moves)
+	if h.noise {
+		h.repeat("person", h.rng.IntN(8), span, h.hand)
+	}
+	h.repeat("portal", h.rng.IntN(4), span, h.changes)
+	if h.chance(0.25) {
+		h.spawn("renew", h.between(0, span), h.renew)
+	}
+	h.schedule(span)
+	if err := h.run(start.Add(span)); err != nil {
+		return err
+	}
+	h.calm = true
+	h.log("all is calm")
+	for _, item := range h.bank.Items() {
+		must(h.bank.ForceMutation(item.ID, 0))
+	}
+	// What a lost webhook told of is found when the connection is next looked at, within six hours.
+	rest := 30 * time.Minute
+	if h.broker.lost > 0 {
+		rest = 7 * time.Hour
+	}
+	h.schedule(rest)
+	if err := h.run(h.now.Add(rest)); err != nil {
+		return err
+	}
+	return h.check()
+}
+
+// repeat does something so many times at random moments.
+func (h *history) repeat(name string, times int, span time.Duration, do func()) {
+	for range times {
+		h.spawn(name, h.between(0, span), do)
+	}
+}
+
+// schedule is sync, once a minute.
+func (h *history) schedule(span time.Duration) {
+	for t := time.Duration(0); t < span; t += time.Minute {
+		h.spawn("sync", t, func() {
+			due, err := posting.Rings(context.Background(), h.store, h.now, 10)
+			must(err)
+			h.bank.Tick()
+			h.announce()
+			for _, e := range due {
+
+				h.broker.send(events.Message{Connection: e.Connection})
+			}
+		})
+	}
+}
+
+// atBank is what the bank has of a token now.
+type atBank struct {
+	settled, pending *plaid.Transaction
+}
+
+// check compares every Book with the bank.
+func (h *history) check() error {
+	token := h.tokens[vault.ConnectionToken(connection)].Reveal()
+	shown, _, err := h.bank.Accounts(token, nil)
+	if err != nil {
+		return err
+	}
+	mask := map[string]string{}
+	for _, a := range shown {
+		mask[a.AccountID] = a.Mask
+	}
+	truth := map[string]map[string]*atBank{} // by mask and token
+	cursor := ""
+	for {
+		p, err := h.bank.Sync(token, plaid.SyncQuery{Cursor: cursor, Count: 500, Original: true})
+		if err != nil {
+			return err
+		}
+		for i := range p.Added {
+			t := &p.Added[i]
+			m := mask[t.AccountID]
+			if truth[m] == nil {
+				truth[m] = map[string]*atBank{}
+			}
+			at := truth[m][tokenOf(t.OriginalDescription)]
+			if at == nil {
+				at = &atBank{}
+				truth[m][tokenOf(t.OriginalDescription)] = at
+			}
+			if t.Pending {
+				at.pending = t
+			} else {
+				at.settled = t
+			}
+		}
+		if cursor = p.NextCursor; !p.HasMore {
+			break
+		}
+	}
+	for _, f := range h.feeds {
+		if err := h.checkFeed(f, truth[fmt.Sprintf("%04d", 1000+f.account)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *history) checkFeed(f *feed, truth map[string]*atBank) error {
+	hand, err := h.books.Hand(f.book)
+	must(err)
+	all, err := hand.All()
+	must(err)
+	standing := map[string][]bkper.Transaction{}
+	for _, t := range all {
+		if f.has(t) && !bkper.True(t.Trashed) {
+			standing[tokenOf(t.Description)] = append(standing[tokenOf(t.Description)], t)
+		}
+	}
+	for token, ts := range standing {
+		untouched := 0
+		for _, t := range ts {
+			if !f.touched[t.ID] {
+				untouched++
+			}
+		}
+		if untouched > 1 && !h.adrift(token) {
+			return fmt.Errorf("doubled: %s stands %d times in account %d of Book %s", token, untouched, f.account, f.book[:6])
+		}
+		if truth[token] == nil && untouched > 0 && f.live && !f.stirred {
+			return fmt.Errorf("kept: %s is no longer at the bank and stands untouched", token)
+		}
+	}
+	if !f.live {
+		return nil
+	}
+	for _, token := range slices.Sorted(keysOf(truth)) {
+		if err := h.checkToken(f, token, truth[token], standing[token]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *history) adrift(token string) bool {
+	return slices.ContainsFunc(h.rows, func(r *row) bool { return r.token == token && r.adrift })
+}
+
+func (h *history) checkToken(f *feed, token string, at *atBank, ts []bkper.Transaction) error {
+	t := at.settled
+	if t == nil {
+		t = at.pending
+	}
+	date, err := civil.ParseDate(t.Date)
+	must(err)
+	wanted := !date.Before(f.from) && (!t.Pending || f.pending)
+	if !wanted {
+		if len(ts) > 0 && date.Before(f.least) && !f.touched[ts[0].ID] {
+			return fmt.Errorf("too early: %s of %s stands, the start date is %s", token, date, f.from)
+		}
+		if len(ts) > 0 && t.Pending && !f.everPen {
+			return fmt.Errorf("pending: %s stands and has not settled", token)
+		}
+		return nil
+	}
+	if f.trashed[token] {
+		return nil // it may stand again only as another transaction of the bank's
+	}
+	if len(ts) == 0 {
+		return fmt.Errorf("lost: %s of %s is missing from account %d of Book %s", token, date, f.account, f.book[:6])
+	}
+	for _, r := range ts {
+		if f.touched[r.ID] || (len(ts) > 1 && h.adrift(token)) {
+			return nil
+		}
+	}
+	r := fromBook(ts[0])
+	out := t.Amount.Sign() > 0
+	switch {
+	case !r.Amount.Equal(t.Amount.Abs()):
+		return fmt.Errorf("amount: %s is %s at the bank and %s in the Book", token, t.Amount.Abs(), r.Amount)
+	case out != (r.Credit == f.to):
+		return fmt.Errorf("direction: %s is the wrong way round", token)
+	case r.Date != date:
+		return fmt.Errorf("date: %s is of %s at the bank and of %s in the Book", token, date, r.Date)
+	case (r.Properties["bank_pending"] != "") != t.Pending:
+		return fmt.Errorf("pending mark: %s", token)
+	case r.Posted:
+		return fmt.Errorf("posted: %s is not a draft", token)
+	}
+	return nil
+}
+
+func keysOf(m map[string]*atBank) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,375 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"cloud.google.com/go/civil"
+	"github.com/shopspring/decimal"
+
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/events"
+	"github.com/bkper/automations-portal/shared/ledger"
+	"github.com/bkper/automations-portal/shared/posting"
+	"github.com/bkper/automations-portal/shared/sandbox/bkper"
+	"github.com/bkper/automations-portal/shared/sandbox/plaid"
+	"github.com/bkper/automations-portal/shared/secret"
+	"github.com/bkper/automations-portal/shared/store"
+)
+
+const storeCall = 10 * time.Second
+
+// database is a store that can fail.
+type database struct {
+	w    *world
+	real store.Store
+}
+
+func (d database) Get(ctx context.Context, kind string, ids ...string) ([]store.Document, error) {
+	f := d.w.call("store get", storeCall)
+	if f == before {
+		return nil, errFault
+	}
+	docs, err := d.real.Get(ctx, kind, ids...)
+	return docs, errors.Join(err, d.w.ended("store get", f))
+}
+
+func (d database) Find(ctx context.Context, q store.Query) ([]store.Document, error) {
+	f := d.w.call("store find", storeCall)
+	if f == before {
+		return nil, errFault
+	}
+	docs, err := d.real.Find(ctx, q)
+	return docs, errors.Join(err, d.w.ended("store find", f))
+}
+
+func (d database) Update(ctx context.Context, body func(store.Tx) error) error {
+	f := d.w.call("store update", storeCall)
+	if f == before {
+		return errFault
+	}
+	if err := d.real.Update(ctx, body); err != nil {
+		return err
+	}
+	if err := d.w.ended("store update", f); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnknown, err)
+	}
+	return nil
+}
+
+// reader is the bank, as its provider's adapter would show it.
+type reader struct {
+	w    *world
+	bank *plaid.Bank
+	page int // rows a page
+}
+
+func (r reader) Item(_ context.Context, token secret.String) (bank.Item, error) {
+	f := r.w.call("bank item", posting.BankCall)
+	if f == before {
+		return bank.Item{}, &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: errFault}
+	}
+	item, err := r.bank.Item(token.Reveal())
+	if err != nil {
+		return bank.Item{}, translate(err)
+	}
+	told := bank.Item{ID: item.ID}
+	if item.Error != nil {
+		told.NeedsUser = item.Error.Code
+		return told, r.fail("bank item", f)
+	}
+	accounts, _, err := r.bank.Accounts(token.Reveal(), nil)
+	if err != nil {
+		return bank.Item{}, translate(err)
+	}
+	for _, a := range accounts {
+		told.Accounts = append(told.Accounts, bank.Account{ID: a.AccountID, Name: a.Name, Mask: a.Mask, Type: bank.Deposit, Currency: a.Balances.Currency})
+	}
+	return told, r.fail("bank item", f)
+}
+
+func (r reader) fail(what string, f fate) error {
+	if err := r.w.ended(what, f); err != nil {
+		return &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: err}
+	}
+	return nil
+}
+
+func (r reader) Changes(_ context.Context, from bank.From) (bank.Page, error) {
+	f := r.w.call("bank changes", posting.BankCall)
+	if f == before {
+		return bank.Page{}, &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: errFault}
+	}
+	p, err := r.bank.Sync(from.Token.Reveal(), plaid.SyncQuery{Cursor: from.At, Count: r.page, Original: true})
+	if err != nil {
+		r.w.log("bank refuses: %v", err)
+		return bank.Page{}, translate(err)
+	}
+	page := bank.Page{Next: p.NextCursor, More: p.HasMore, Complete: p.Status == plaid.Historical}
+	if p.NextCursor == "" {
+		page.Next = from.At
+	}
+	for _, list := range [][]plaid.Transaction{p.Added, p.Modified} {
+		for _, t := range list {
+			page.Changed = append(page.Changed, transaction(t))
+		}
+	}
+	for _, g := range p.Removed {
+		page.Removed = append(page.Removed, bank.RemovedTransaction{ID: g.TransactionID, Account: g.AccountID})
+	}
+	if r.w.trace != nil {
+		for _, t := range page.Changed {
+			r.w.log("bank names %s (pending %v of %s) %s %s %s %q", t.ID, t.Pending, t.PendingID, t.Date, t.Direction, t.Amount, t.Text)
+		}
+		for _, g := range page.Removed {
+			r.w.log("bank removes %s", g.ID)
+		}
+	}
+	return page, r.fail("bank changes", f)
+}
+
+func transaction(t plaid.Transaction) bank.Transaction {
+	date, err := civil.ParseDate(t.Date)
+	if err != nil {
+		panic(err)
+	}
+	direction := bank.In
+	if t.Amount.Sign() > 0 {
+		direction = bank.Out
+	}
+	return bank.Transaction{
+		ID: t.TransactionID, Account: t.AccountID, PendingID: t.PendingTransactionID, Pending: t.Pending, Date: date,
+		Amount: t.Amount.Abs(), Currency: t.Currency, Direction: direction, Text: t.OriginalDescription,
+	}
+}
+
+// translate does what the provider's adapter does for the refusals that can happen here.
+func translate(err error) error {
+	var pe *plaid.Error
+	if !errors.As(err, &pe) {
+		return &bank.Error{Kind: bank.OurFault, Code: "SANDBOX", Err: err}
+	}
+	switch pe.Code {
+	case "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION":
+		return &bank.Error{Kind: bank.Retry, Code: pe.Code, Err: bank.ErrMutated}
+	case "INVALID_FIELD":
+		return &bank.Error{Kind: bank.Permanent, Code: pe.Code, Err: bank.ErrCursor}
+	case "ITEM_NOT_FOUND", "INVALID_ACCESS_TOKEN":
+		return &bank.Error{Kind: bank.UserMustAct, Code: pe.Code, Err: bank.ErrGone}
+	case "ITEM_LOGIN_REQUIRED":
+		return &bank.Error{Kind: bank.UserMustAct, Code: pe.Code, Err: err}
+	}
+	return &bank.Error{Kind: bank.OurFault, Code: pe.Code, Err: err}
+}
+
+// books is Bkper as a ledger.
+type books struct {
+	w    *world
+	real *bkper.Service
+	// wrote is told of every batch at the moment when it takes effect.
+	wrote func(book string, op ledger.Operation, batch []ledger.Transaction)
+}
+
+func who(token secret.String) bkper.Caller { return bkper.Caller{Email: token.Reveal()} }
+
+func (b books) retry(f fate) error {
+	if err := b.w.ended("ledger", f); err != nil {
+		return &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: err}
+	}
+	return nil
+}
+
+func (b books) refusal(err error) error {
+	var be *bkper.Error
+	if !errors.As(err, &be) {
+		return &bank.Error{Kind: bank.OurFault, Code: "SANDBOX", Err: err}
+	}
+	switch be.Status {
+	case 401:
+		return &bank.Error{Kind: bank.UserMustAct, Code: "no_access", Err: ledger.ErrNoAccess}
+	case 404:
+		return &bank.Error{Kind: bank.Permanent, Code: "not_found", Err: ledger.ErrNotFound}
+	}
+	return &bank.Error{Kind: bank.Permanent, Code: "refused", Err: fmt.Errorf("%w: %w", ledger.ErrRefused, err)}
+}
+
+func (b books) Books(context.Context, secret.String) ([]ledger.Book, error) { return nil, nil }
+
+func (b books) CreateAccount(context.Context, secret.String, string, ledger.Account) (ledger.Account, error) {
+	return ledger.Account{}, nil
+}
+
+func (b books) Book(_ context.Context, token secret.String, id string) (ledger.Book, error) {
+	f := b.w.call("ledger book", posting.LedgerCall)
+	if f == before {
+		return ledger.Book{}, &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: errFault}
+	}
+	book, err := b.real.Book(who(token), id, true)
+	if err != nil {
+		return ledger.Book{}, b.refusal(err)
+	}
+	told := ledger.Book{ID: book.ID, Name: book.Name, Permission: ledger.Permission(book.Permission), Digits: 2}
+	if d, err := civil.ParseDate(book.LockDate); err == nil {
+		told.Locked = d
+	}
+	for _, a := range book.Accounts {
+		told.Accounts = append(told.Accounts, ledger.Account{ID: a.ID, Name: a.Name, Type: ledger.AccountType(a.Type), Archived: bkper.True(a.Archived)})
+	}
+	return told, b.retry(f)
+}
+
+func (b books) Find(_ context.Context, token secret.String, book string, q ledger.Query) (ledger.Found, error) {
+	f := b.w.call("ledger find", posting.LedgerCall)
+	if f == before {
+		return ledger.Found{}, &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: errFault}
+	}
+	text := fmt.Sprintf("account:'%s' after:%s before:%s", q.Account, q.From, q.To.AddDays(1))
+	if q.RemoteID != "" {
+		text = fmt.Sprintf("remoteId:'%s'", q.RemoteID)
+	}
+	if q.Trashed {
+		text += " is:trashed"
+	}
+	list, err := b.real.Transactions(who(token), book, text, 1000, q.Cursor)
+	if err != nil {
+		return ledger.Found{}, b.refusal(err)
+	}
+	found := ledger.Found{Cursor: list.Cursor}
+	for _, t := range list.Items {
+		found.Transactions = append(found.Transactions, fromBook(t))
+	}
+	return found, b.retry(f)
+}
+
+func (b books) Write(_ context.Context, token secret.String, book string, op ledger.Operation, batch []ledger.Transaction) ([]ledger.Transaction, error) {
+	f := b.w.call("ledger "+string(op), posting.LedgerCall)
+	if f == before {
+		return nil, &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: errFault}
+	}
+	caller, in := who(token), make([]bkper.Transaction, len(batch))
+	if !b.w.calm && f == after && b.w.chance(0.5) {
+		caller.CutAfter = 1 + b.w.rng.IntN(len(batch))
+	}
+	for i, t := range batch {
+		in[i] = toBook(t)
+		if op == ledger.Create {
+			in[i].Draft = new(true)
+		}
+		b.w.log("ledger %s in %s: %s %s %s %q %v", op, book[:6], t.ID, t.Date, t.Amount, t.Description, t.RemoteIDs)
+	}
+	b.wrote(book, op, batch)
+	var out []bkper.Transaction
+	var err error
+	switch op {
+	case ledger.Create:
+		out, err = b.real.CreateBatch(caller, book, in)
+	case ledger.Update:
+		out, err = b.real.UpdateBatch(caller, book, in, false)
+	case ledger.Trash:
+		err = b.real.TrashBatch(caller, book, in, false)
+	case ledger.Revive:
+		err = b.real.UntrashBatch(caller, book, in)
+	}
+	if caller.CutAfter > 0 {
+		return nil, &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: errFault}
+	}
+	if err != nil {
+		return nil, b.refusal(err)
+	}
+	var told []ledger.Transaction
+	for _, t := range out {
+		told = append(told, fromBook(t))
+	}
+	return told, b.retry(f)
+}
+
+func toBook(t ledger.Transaction) bkper.Transaction {
+	amount := t.Amount.String()
+	out := bkper.Transaction{
+		ID: t.ID, Date: t.Date.String(), Amount: &amount, Description: t.Description, RemoteIDs: t.RemoteIDs, Properties: maps.Clone(t.Properties), URLs: t.URLs,
+	}
+	if t.Credit != "" {
+		out.CreditAccount = &bkper.Account{ID: t.Credit}
+	}
+	if t.Debit != "" {
+		out.DebitAccount = &bkper.Account{ID: t.Debit}
+	}
+	return out
+}
+
+func fromBook(t bkper.Transaction) ledger.Transaction {
+	out := ledger.Transaction{
+		ID: t.ID, RemoteIDs: t.RemoteIDs, Description: t.Description, Properties: t.Properties, URLs: t.URLs,
+		Posted: bkper.True(t.Posted), Checked: bkper.True(t.Checked), Trashed: bkper.True(t.Trashed),
+	}
+	if d, err := civil.ParseDate(t.Date); err == nil {
+		out.Date = d
+	}
+	if t.Amount != nil {
+		out.Amount = decimal.RequireFromString(*t.Amount)
+	}
+	if t.CreditAccount != nil {
+		out.Credit = t.CreditAccount.ID
+	}
+	if t.DebitAccount != nil {
+		out.Debit = t.DebitAccount.ID
+	}
+	return out
+}
+
+// grants always work: the sandbox's Bkper is asked by e-mail address.
+type grants struct{}
+
+func (grants) Token(_ context.Context, sub string) (secret.String, error) {
+	return secret.New(sub), nil
+}
+func (grants) Fresh(_ context.Context, sub string) (secret.String, error) {
+	return secret.New(sub), nil
+}
+
+// broker delivers at least once, late, twice and in any order; a refused message comes again.
+type broker struct {
+	w    *world
+	post func(context.Context, events.Message) error
+	lost float64 // chance that a ring of the bank's never comes, as a webhook that was never sent
+}
+
+func (b *broker) Publish(_ context.Context, _ events.Topic, m events.Message) error {
+	f := b.w.call("publish", storeCall)
+	if f == before {
+		return errFault
+	}
+	b.send(m)
+	return b.w.ended("publish", f)
+}
+
+func (b *broker) send(m events.Message) {
+	b.deliver(m, 1)
+	if !b.w.calm && b.w.chance(0.1) {
+		b.deliver(m, 1)
+	}
+}
+
+func (b *broker) deliver(m events.Message, attempt int) {
+	wait := b.w.between(5*time.Millisecond, 50*time.Millisecond)
+	if !b.w.calm && b.w.chance(0.2) {
+		wait = b.w.between(0, 20*time.Second)
+	}
+	wait += time.Duration(attempt-1) * 10 * time.Second
+	b.w.spawn(fmt.Sprintf("poster%d", b.w.order), wait, func() {
+		acknowledged := false
+		defer func() {
+			if !acknowledged && attempt < 50 {
+				b.deliver(m, attempt+1)
+			}
+		}()
+		err := b.post(context.Background(), m)
+		acknowledged = err == nil
+		if err != nil {
+			b.w.log("event refused: %v", err)
+		}
+	})
+}
