@@ -171,6 +171,9 @@ func (r *run) gone(ctx context.Context, last *bank.Page) ([]*Row, error) {
 	if err != nil {
 		return nil, storeError{err}
 	}
+	if err := r.newer(ctx, rows); err != nil {
+		return nil, err
+	}
 	for _, row := range abandoned {
 		if newest := r.j.find(row.Integration, row.current()); newest != nil && newest.State == Standing && !named[newest.current()] {
 			rows[newest.Integration+newest.Key] = newest
@@ -194,6 +197,18 @@ func (r *run) gone(ctx context.Context, last *bank.Page) ([]*Row, error) {
 		}
 	}
 	return gone, nil
+}
+
+// newer looks up what has become of rows since: another process may have recorded it.
+func (r *run) newer(ctx context.Context, rows map[string]*Row) error {
+	ids := map[string][]string{}
+	for _, row := range rows {
+		ids[row.Integration] = append(ids[row.Integration], row.IDs...)
+	}
+	if err := r.j.lookup(ctx, ids); err != nil {
+		return storeError{err}
+	}
+	return nil
 }
 
 // unsettled adds the pending rows of a former item that no row of the new one claimed: under that name they never settle.
