@@ -146,17 +146,15 @@ func (r *run) removals(ctx context.Context, last *bank.Page) error {
 // gone lists the newest versions of rows whose transaction is no longer at the bank, as far as this read can tell.
 func (r *run) gone(ctx context.Context, last *bank.Page) ([]*Row, error) {
 	read, rows := r.e.Read, map[string]*Row{}
-	named, abandoned := map[string]bool{}, []*Row{}
+	pages, abandoned := map[string][]string{}, []*Row{}
 	query := store.Query{Field: byWaiting, Any: []string{r.conn.ID}, After: firstSegment(r.conn.ID, read.First)}
 	if read.Named {
 		query.Field = byConnection
 	}
 	err := eachSegment(ctx, r.p.Store, query, func(s *Segment) error {
 		r.j.note(s)
-		for _, id := range s.Named {
-			if s.No == read.No {
-				named[id] = true
-			}
+		if s.No == read.No && s.Page != "" {
+			pages[s.Page] = s.Named
 		}
 		for _, row := range s.Rows {
 			switch {
@@ -170,6 +168,12 @@ func (r *run) gone(ctx context.Context, last *bank.Page) ([]*Row, error) {
 	})
 	if err != nil {
 		return nil, storeError{err}
+	}
+	named := map[string]bool{}
+	for _, ids := range pages {
+		for _, id := range ids {
+			named[id] = true
+		}
 	}
 	if err := r.newer(ctx, rows); err != nil {
 		return nil, err

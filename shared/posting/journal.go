@@ -123,6 +123,7 @@ type Segment struct {
 	No         int       `json:"no"` // attempt of the read
 	Rows       []*Row    `json:"rows,omitempty"`
 	Named      []string  `json:"named,omitempty"` // bank ids in the page; see Read.Named
+	Page       string    `json:"page,omitempty"`  // of Named: digest of Read.At; a later reading of the same page replaces it
 	At         time.Time `json:"at"`
 }
 

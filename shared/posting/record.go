@@ -423,11 +423,11 @@ func (r *run) record(ctx context.Context, todo []planned, named []string) error 
 			segments = append(segments, g.segment)
 		}
 	}
-	if len(named) > 0 {
+	if named != nil {
 		if len(segments) == 0 {
 			segments = append(segments, &Segment{})
 		}
-		segments[0].Named = named
+		segments[0].Named, segments[0].Page = named, bank.Hash(r.e.Read.At)
 	}
 	if len(segments) == 0 {
 		return nil
