@@ -55,16 +55,18 @@ func (h *heard) Write(p []byte) (int, error) {
 	return h.logs.Write(p)
 }
 
+// logged are the lines of the log that tell of something bad.
 func (h *heard) logged() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.logs.String()
+	lines := strings.Split(h.logs.String(), "\n")
+	return strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.Contains(l, `"severity":"INFO"`) }), "\n")
 }
 
 func (h *heard) secret(what, value string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(value) >= 8 {
+	if len(value) >= needleHead {
 		h.secrets[value] = what
 	}
 }
@@ -205,17 +207,26 @@ func renderings(value string) map[string]string {
 	return forms
 }
 
-// leaks searches statements for secrets.
+// needle is one form of one secret.
+type needle struct{ text, what, form string }
+
+// leaks searches statements for secrets. It goes over each text once, because there are many secrets.
 func leaks(said []statement, secrets map[string]string) []string {
-	var found []string
+	needles := map[[needleHead]byte][]needle{}
 	for value, what := range secrets {
 		for form, text := range renderings(value) {
-			if len(text) < 8 {
-				continue
+			if len(text) >= needleHead {
+				head := [needleHead]byte([]byte(text))
+				needles[head] = append(needles[head], needle{text, what, form})
 			}
-			for _, s := range said {
-				if s.may != what && strings.Contains(s.text, text) {
-					found = append(found, fmt.Sprintf("%s stands (%s) in: %s", what, form, s.where))
+		}
+	}
+	var found []string
+	for _, s := range said {
+		for i := 0; i+needleHead <= len(s.text); i++ {
+			for _, n := range needles[[needleHead]byte([]byte(s.text[i:i+needleHead]))] {
+				if s.may != n.what && strings.HasPrefix(s.text[i:], n.text) {
+					found = append(found, fmt.Sprintf("%s stands (%s) in: %s", n.what, n.form, s.where))
 				}
 			}
 		}
@@ -223,6 +234,8 @@ func leaks(said []statement, secrets map[string]string) []string {
 	slices.Sort(found)
 	return slices.Compact(found)
 }
+
+const needleHead = 8 // bytes; shorter texts are no secrets
 
 // everything is all that left the functions: answers, messages, log, and every table but that of the vault.
 func (w *world) everything() (said []statement, secrets map[string]string) {

@@ -24,7 +24,6 @@ import (
 
 	"github.com/bkper/automations-portal/functions/app"
 	"github.com/bkper/automations-portal/functions/connect"
-	"github.com/bkper/automations-portal/functions/link"
 	"github.com/bkper/automations-portal/functions/portal"
 	"github.com/bkper/automations-portal/functions/reconnect"
 	"github.com/bkper/automations-portal/shared/bank"
@@ -128,9 +127,6 @@ func newWorld(t *testing.T) *world {
 		server.Close()
 		a.Close()
 		slog.SetDefault(before)
-		if t.Failed() && testing.Verbose() {
-			t.Log(w.heard.logged())
-		}
 	})
 	w.client, w.bookkeeper = w.signIn(clientEmail), w.signIn(bookkeeperEmail)
 	return w
@@ -539,8 +535,22 @@ func (p *person) reconnect(connection string, b *savings) view.Connection {
 	return p.kept(s)
 }
 
+// linking is what /link takes, in the document's words.
+type linking struct {
+	Book       string `json:"book"`
+	Connection string `json:"connection"`
+	Key        string `json:"key"`
+	Account    string `json:"account,omitempty"`
+	Create     string `json:"create,omitempty"`
+	From       string `json:"from"`
+	Pending    *bool  `json:"pending,omitempty"`
+	Paused     *bool  `json:"paused,omitempty"`
+	Insist     bool   `json:"insist,omitempty"`
+	Replaces   string `json:"replaces,omitempty"`
+}
+
 // link saves an integration and waits for what it brings.
-func (p *person) link(r link.Request) view.Integration {
+func (p *person) link(r linking) view.Integration {
 	p.w.t.Helper()
 	var i view.Integration
 	if r.From == "" {
@@ -555,7 +565,7 @@ func (p *person) link(r link.Request) view.Integration {
 func (p *person) linked(b *savings, book string) (view.Connection, view.Integration) {
 	p.w.t.Helper()
 	c := p.connect(b, book)
-	return c, p.link(link.Request{Book: book, Connection: c.ID, Key: c.Accounts[0].Key, Create: b.id})
+	return c, p.link(linking{Book: book, Connection: c.ID, Key: c.Accounts[0].Key, Create: b.id})
 }
 
 func (p *person) connections() []view.Connection {
