@@ -10,6 +10,10 @@
 //   - expires: a time-to-live policy, and no index, since it grows all the time, which limits how fast documents are written;
 //   - only if queries with both Field and Due are made: a composite index of index.<field> (array contains) and due
 //     (ascending). Queries with one of them, or none, use the indexes that Firestore makes by itself.
+//
+// What an Update costs: a read for each document that it gets and a write for each one that it writes, as the calls say, and
+// besides, only if it writes at all, a write for each document that it gets and does not write, which verifies that this one
+// has not changed. The reads of every run count; an Update that finds reads what it got before its first Find twice.
 package firestore
 
 import (
@@ -28,6 +32,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/bkper/automations-portal/shared/store"
 	"github.com/bkper/automations-portal/shared/store/internal/txn"
@@ -106,7 +111,8 @@ func (s *Store) routed(ctx context.Context) context.Context {
 
 // Get reads documents by id.
 func (s *Store) Get(ctx context.Context, kind string, ids ...string) ([]store.Document, error) {
-	return s.get(ctx, &pb.BatchGetDocumentsRequest{}, kind, ids)
+	found, _, err := s.get(ctx, &pb.BatchGetDocumentsRequest{}, kind, ids)
+	return found, err
 }
 
 // Find reads the documents that match.
@@ -114,56 +120,66 @@ func (s *Store) Find(ctx context.Context, q store.Query) ([]store.Document, erro
 	return s.find(ctx, &pb.RunQueryRequest{}, q)
 }
 
-// get completes a request, which says in which transaction it is, and makes it.
-func (s *Store) get(ctx context.Context, request *pb.BatchGetDocumentsRequest, kind string, ids []string) ([]store.Document, error) {
+// batch is what Firestore answers to a get.
+type batch struct {
+	found map[string]*pb.Document // by name; what is missing is not in it
+	at    *timestamppb.Timestamp  // when all of this was true
+}
+
+// get completes a request, which says at what time or in which transaction it is, and makes it.
+func (s *Store) get(ctx context.Context, request *pb.BatchGetDocumentsRequest, kind string, ids []string) ([]store.Document, batch, error) {
 	if err := txn.CheckIDs(kind, ids...); err != nil {
-		return nil, fmt.Errorf("get: %w", err)
+		return nil, batch{}, fmt.Errorf("get: %w", err)
 	}
 	if len(ids) == 0 {
-		return nil, nil
+		return nil, batch{}, nil
 	}
 	request.Database, request.Mask = s.database, &pb.DocumentMask{FieldPaths: []string{fieldBody}}
 	request.Documents = make([]string, len(ids))
 	for i, id := range ids {
 		request.Documents[i] = s.name(kind, id)
 	}
-	bodies, err := s.batchGet(ctx, request)
+	got, err := s.batchGet(ctx, request)
 	if err != nil {
-		return nil, fmt.Errorf("get %s: %w", kind, ended(ctx, err))
+		return nil, batch{}, fmt.Errorf("get %s: %w", kind, ended(ctx, err))
 	}
 	found := make([]store.Document, len(ids))
 	for i, id := range ids {
 		found[i] = store.Document{Kind: kind, ID: id}
-		if body, ok := bodies[request.Documents[i]]; ok {
-			found[i].Body = []byte(body)
+		if d := got.found[request.Documents[i]]; d != nil {
+			text, err := body(d)
+			if err != nil {
+				return nil, batch{}, fmt.Errorf("get %s: %w", kind, err)
+			}
+			found[i].Body = []byte(text)
 		}
 	}
-	return found, nil
+	return found, got, nil
 }
 
-// batchGet gives the bodies of the documents that exist, by name.
-func (s *Store) batchGet(ctx context.Context, request *pb.BatchGetDocumentsRequest) (map[string]string, error) {
+// batchGet gathers the parts of an answer. What the earlier ones say still holds at the time of the last, by the comment on
+// read_time in https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#batchgetdocumentsresponse.
+func (s *Store) batchGet(ctx context.Context, request *pb.BatchGetDocumentsRequest) (batch, error) {
 	c, err := s.connected(ctx)
 	if err != nil {
-		return nil, err
+		return batch{}, err
 	}
 	stream, err := c.BatchGetDocuments(s.routed(ctx), request)
 	if err != nil {
-		return nil, err
+		return batch{}, err
 	}
-	bodies := map[string]string{}
+	got := batch{found: map[string]*pb.Document{}}
 	for {
 		answer, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return bodies, nil
+			return got, nil
 		}
 		if err != nil {
-			return nil, err
+			return batch{}, err
 		}
+		got.at = answer.ReadTime
 		if d := answer.GetFound(); d != nil {
-			if bodies[d.Name], err = body(d); err != nil {
-				return nil, err
-			}
+			got.found[d.Name] = d
 		}
 	}
 }

@@ -53,7 +53,7 @@ func TestStore(t *testing.T) {
 				return current, nil
 			},
 			// The emulator breaks the tie between two transactions that wait for each other only after seconds.
-			Contenders: 2, Rounds: 3, Patience: 300 * time.Millisecond,
+			Contenders: 8, Rounds: 5, Patience: 300 * time.Millisecond,
 		}
 	})
 }

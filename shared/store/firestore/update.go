@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
@@ -12,34 +13,49 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/bkper/automations-portal/shared/store"
-	"github.com/bkper/automations-portal/shared/store/internal/txn"
 )
 
-// The pauses between two runs of a contended transaction are random and grow up to these.
+// The pauses between two runs of a contended body are random and grow up to these.
 const (
-	firstPause = 30 * time.Millisecond
-	lastPause  = 2 * time.Second
+	firstPause = 20 * time.Millisecond
+	lastPause  = time.Second
 )
 
-// The longest that one call for a commit and for a rollback may take.
-const (
-	commitTime   = 60 * time.Second
-	rollbackTime = 5 * time.Second
+// commitTime is the longest that one call for a commit may take.
+const commitTime = 60 * time.Second
+
+var (
+	// errContention: others changed what a body read, or hold it; it is run again.
+	errContention = errors.New("contention")
+	// errLock: a body cannot do without locks.
+	errLock = errors.New("this is only done under locks")
 )
 
-// errAborted marks what contention did to a transaction, so that it is run again.
-var errAborted = errors.New("aborted by contention")
-
-// Update runs body in transactions until one was not aborted. Firestore holds locks on what a body reads; a body that calls
-// Update for the same documents waits for itself.
+// Update runs body without locks, on documents as they were at one moment, and commits on condition that none of those that
+// it read has changed since: many short updates of one document then hold each other up by no more than a run, where under
+// locks, which everyone who has read holds until one gives way, they stand still. No condition can say that a query still
+// finds the same, so a body that calls Find is run anew from the start in a transaction that locks what it reads, and so is
+// one that reads far more than it writes: see maxVerified. Commits of either sort wait for such locks, and those who hold
+// them see no commit of either sort. A body that calls Update for documents that it has locked waits for itself.
 func (s *Store) Update(ctx context.Context, body func(store.Tx) error) error {
+	err := untilAlone(ctx, func() error { return s.optimistic(ctx, body) })
+	if !errors.Is(err, errLock) {
+		return err
+	}
 	var before []byte
+	return untilAlone(ctx, func() (err error) {
+		before, err = s.locking(ctx, before, body)
+		return err
+	})
+}
+
+// untilAlone repeats attempts until one was not spoilt by contention.
+func untilAlone(ctx context.Context, attempt func() error) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		id, err := s.attempt(ctx, before, body)
-		if !errors.Is(err, errAborted) {
+		err := attempt()
+		if !errors.Is(err, errContention) {
 			return err
 		}
-		before = id
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("update: %w: %w", ctx.Err(), err)
@@ -48,69 +64,37 @@ func (s *Store) Update(ctx context.Context, body func(store.Tx) error) error {
 	}
 }
 
-// attempt runs body in one transaction; before is the one that was aborted, on whose behalf Firestore gives it precedence.
-// It gives the transaction's id.
-func (s *Store) attempt(ctx context.Context, before []byte, body func(store.Tx) error) (id []byte, err error) {
-	id, err = s.begin(ctx, before)
-	if err != nil {
-		return before, fmt.Errorf("update: %w", ended(ctx, err))
-	}
-	committed := false
-	defer func() {
-		if !committed {
-			s.rollback(ctx, id)
-		}
-	}()
-	t := &tx{store: s, ctx: ctx, id: id}
-	writes, err := t.Done(body(t))
-	switch {
-	case t.aborted != nil:
-		// Whatever the body made of it: it has not seen what it must see to decide anything.
-		return id, fmt.Errorf("%w: %w", errAborted, t.aborted)
-	case err != nil:
-		return id, err
-	case ctx.Err() != nil:
-		return id, fmt.Errorf("update: %w", ctx.Err())
-	}
-	err = s.commit(ctx, id, writes)
-	committed = err == nil
-	return id, err
-}
-
-func (s *Store) begin(ctx context.Context, before []byte) (id []byte, err error) {
-	c, err := s.connected(ctx)
-	if err != nil {
-		return nil, err
-	}
-	mode := &pb.TransactionOptions_ReadWrite_{ReadWrite: &pb.TransactionOptions_ReadWrite{RetryTransaction: before}}
-	answer, err := c.BeginTransaction(s.routed(ctx), &pb.BeginTransactionRequest{
-		Database: s.database, Options: &pb.TransactionOptions{Mode: mode},
-	})
-	return answer.GetTransaction(), err
-}
-
-// commit is called without writes too: only then are the locks gone and the reads known to be of one state.
-func (s *Store) commit(ctx context.Context, id []byte, writes []txn.Write) error {
+// commit makes one call and sorts its errors.
+func (s *Store) commit(ctx context.Context, request *pb.CommitRequest) error {
 	c, err := s.connected(ctx)
 	if err != nil {
 		return err
 	}
-	request := &pb.CommitRequest{Database: s.database, Transaction: id}
-	for _, w := range writes {
-		request.Writes = append(request.Writes, s.write(w))
-	}
+	request.Database = s.database
 	calling, cancel := context.WithTimeout(ctx, commitTime)
 	defer cancel()
 	_, err = c.Commit(s.routed(calling), request)
 	switch {
 	case err == nil:
 		return nil
-	case status.Code(err) == codes.Aborted:
-		return fmt.Errorf("%w: %w", errAborted, err)
-	case len(writes) > 0 && open(err):
+	case contended(request, err):
+		return fmt.Errorf("%w: %w", errContention, err)
+	case len(request.Writes) > 0 && open(err):
 		return fmt.Errorf("update: %w: %w", store.ErrUnknown, ended(ctx, err))
 	}
 	return fmt.Errorf("update: %w", ended(ctx, err))
+}
+
+// contended reports whether a commit was refused because of what others did. The codes of a condition that does not hold
+// mean something else where no condition was set.
+func contended(request *pb.CommitRequest, err error) bool {
+	switch status.Code(err) {
+	case codes.Aborted:
+		return true
+	case codes.FailedPrecondition, codes.AlreadyExists, codes.NotFound:
+		return slices.ContainsFunc(request.Writes, func(w *pb.Write) bool { return w.CurrentDocument != nil })
+	}
+	return false
 }
 
 // open reports whether a commit that failed like this may have taken place. The other codes are Firestore's own refusals
@@ -121,52 +105,4 @@ func open(err error) bool {
 		return true
 	}
 	return false
-}
-
-// rollback frees the locks at once. Where it fails, Firestore does so after a minute.
-func (s *Store) rollback(ctx context.Context, id []byte) {
-	c, err := s.connected(ctx)
-	if err != nil {
-		return
-	}
-	calling, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
-	defer cancel()
-	_ = c.Rollback(s.routed(calling), &pb.RollbackRequest{Database: s.database, Transaction: id})
-}
-
-// tx is the transaction of one run of a body.
-type tx struct {
-	txn.Writes
-	store   *Store
-	ctx     context.Context
-	id      []byte
-	aborted error
-}
-
-func (t *tx) Get(kind string, ids ...string) ([]store.Document, error) {
-	if err := t.Reading(); err != nil {
-		return nil, err
-	}
-	in := &pb.BatchGetDocumentsRequest_Transaction{Transaction: t.id}
-	found, err := t.store.get(t.ctx, &pb.BatchGetDocumentsRequest{ConsistencySelector: in}, kind, ids)
-	t.note(err)
-	return found, err
-}
-
-func (t *tx) Find(q store.Query) ([]store.Document, error) {
-	if err := t.Reading(); err != nil {
-		return nil, err
-	}
-	in := &pb.RunQueryRequest_Transaction{Transaction: t.id}
-	found, err := t.store.find(t.ctx, &pb.RunQueryRequest{ConsistencySelector: in}, q)
-	t.note(err)
-	return found, err
-}
-
-// note keeps what became of a read.
-func (t *tx) note(err error) {
-	t.Failed(err)
-	if status.Code(err) == codes.Aborted {
-		t.aborted = err
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/bkper/automations-portal/shared/store"
 )
@@ -32,7 +34,8 @@ type script struct {
 	calls   []string
 	prefix  []string       // of the last call, for routing
 	hang    chan struct{}  // if not nil, a commit waits for it
-	found   []*pb.Document // what every read finds
+	found   []*pb.Document // what every get finds; what else it asks for is missing
+	gets    int64          // each of which is answered with the next second
 }
 
 func (s *script) note(ctx context.Context, call string) {
@@ -64,7 +67,11 @@ func (s *script) BeginTransaction(ctx context.Context, r *pb.BeginTransactionReq
 }
 
 func (s *script) Commit(ctx context.Context, r *pb.CommitRequest) (*pb.CommitResponse, error) {
-	s.note(ctx, fmt.Sprintf("commit %s %d", r.Transaction, len(r.Writes)))
+	call := "commit " + string(r.Transaction) + ":"
+	for _, w := range r.Writes {
+		call += " " + inWords(w)
+	}
+	s.note(ctx, call)
 	if s.hang != nil {
 		select {
 		case <-s.hang:
@@ -74,18 +81,63 @@ func (s *script) Commit(ctx context.Context, r *pb.CommitRequest) (*pb.CommitRes
 	return &pb.CommitResponse{}, s.next(&s.commits)
 }
 
+// inWords says what a write does, to which document and on which condition.
+func inWords(w *pb.Write) string {
+	words := "delete " + path.Base(w.GetDelete())
+	if d := w.GetUpdate(); d != nil {
+		words = "put " + path.Base(d.Name)
+		if w.UpdateMask != nil {
+			words = fmt.Sprintf("touch %s in %d fields", path.Base(d.Name), len(d.Fields)+len(w.UpdateMask.FieldPaths))
+		}
+	}
+	switch c := w.GetCurrentDocument().GetConditionType().(type) {
+	case *pb.Precondition_UpdateTime:
+		words += fmt.Sprintf(" if of %d", c.UpdateTime.Seconds)
+	case *pb.Precondition_Exists:
+		words += fmt.Sprintf(" if %v", c.Exists)
+	}
+	return words + ","
+}
+
 func (s *script) Rollback(ctx context.Context, r *pb.RollbackRequest) (*emptypb.Empty, error) {
 	s.note(ctx, "rollback "+string(r.Transaction))
 	return &emptypb.Empty{}, nil
 }
 
 func (s *script) BatchGetDocuments(r *pb.BatchGetDocumentsRequest, stream pb.Firestore_BatchGetDocumentsServer) error {
-	s.note(stream.Context(), "get")
-	for _, d := range s.found {
-		if err := stream.Send(&pb.BatchGetDocumentsResponse{Result: &pb.BatchGetDocumentsResponse_Found{Found: d}}); err != nil {
+	call, at := "get", r.GetReadTime()
+	switch {
+	case at != nil:
+		call += fmt.Sprintf(" of %d", at.Seconds)
+	case r.GetTransaction() != nil:
+		call += " in " + string(r.GetTransaction())
+	}
+	s.note(stream.Context(), call)
+	if err := s.next(&s.reads); err != nil {
+		return err
+	}
+	if at == nil {
+		s.mu.Lock()
+		s.gets++
+		at = &timestamppb.Timestamp{Seconds: s.gets}
+		s.mu.Unlock()
+	}
+	for _, name := range r.Documents {
+		answer := &pb.BatchGetDocumentsResponse{ReadTime: at, Result: &pb.BatchGetDocumentsResponse_Missing{Missing: name}}
+		for _, d := range s.found {
+			if d.Name == name {
+				answer.Result = &pb.BatchGetDocumentsResponse_Found{Found: d}
+			}
+		}
+		if err := stream.Send(answer); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (s *script) RunQuery(r *pb.RunQueryRequest, stream pb.Firestore_RunQueryServer) error {
+	s.note(stream.Context(), "find in "+string(r.GetTransaction()))
 	return s.next(&s.reads)
 }
 
@@ -115,6 +167,28 @@ func putThing(tx store.Tx) error {
 	return nil
 }
 
+// stored is a document that was last updated at this second.
+func stored(id string, second int64) *pb.Document {
+	return &pb.Document{
+		Name:       "projects/p/databases/d/documents/things/" + id,
+		Fields:     map[string]*pb.Value{"body": text(`{}`)},
+		UpdateTime: &timestamppb.Timestamp{Seconds: second},
+	}
+}
+
+// find is what a body does that is run under locks.
+func find(tx store.Tx) error {
+	_, err := tx.Find(store.Query{Kind: "things"})
+	return err
+}
+
+func (s *script) called(t *testing.T, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, s.calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
 func TestACommitThatMayHaveTakenPlaceIsNotRepeated(t *testing.T) {
 	for _, row := range []struct {
 		code    codes.Code
@@ -130,21 +204,109 @@ func TestACommitThatMayHaveTakenPlaceIsNotRepeated(t *testing.T) {
 		if err == nil || errors.Is(err, store.ErrUnknown) != row.unknown || status.Code(err) != row.code {
 			t.Errorf("%v gives %v; unknown: want %v", row.code, err, row.unknown)
 		}
-		if diff := cmp.Diff([]string{"begin", "commit t1 1", "rollback t1"}, s.calls); diff != "" {
-			t.Errorf("%v: calls (-want +got):\n%s", row.code, diff)
+		s.called(t, "commit : put a,")
+		s = &script{commits: []codes.Code{row.code}}
+		err = against(t, s).Update(t.Context(), func(tx store.Tx) error { return errors.Join(find(tx), putThing(tx)) })
+		if err == nil || errors.Is(err, store.ErrUnknown) != row.unknown || status.Code(err) != row.code {
+			t.Errorf("under locks %v gives %v; unknown: want %v", row.code, err, row.unknown)
 		}
+		s.called(t, "begin", "find in t1", "commit t1: put a,", "rollback t1")
 	}
+}
+
+func TestAConditionalCommitThatMayHaveTakenPlaceIsNotRepeated(t *testing.T) {
+	s := &script{commits: []codes.Code{codes.Unavailable}}
+	err := against(t, s).Update(t.Context(), func(tx store.Tx) error {
+		_, err := tx.Get("things", "a")
+		return errors.Join(err, putThing(tx))
+	})
+	if !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("got %v", err)
+	}
+	s.called(t, "get", "commit : put a if false,")
 }
 
 func TestACommitWithoutWritesIsNeverUnknown(t *testing.T) {
 	s := &script{commits: []codes.Code{codes.Unavailable}}
-	err := against(t, s).Update(t.Context(), func(tx store.Tx) error { return nil })
+	err := against(t, s).Update(t.Context(), find)
 	if err == nil || errors.Is(err, store.ErrUnknown) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestContentionRunsTheBodyAgainOnBehalfOfTheSameTransaction(t *testing.T) {
+func TestAllThatIsReadIsOfOneMomentAndACommitIsOnConditionThatNoneOfItHasChanged(t *testing.T) {
+	s := &script{
+		found:   []*pb.Document{stored("a", 11), stored("c", 13), stored("e", 15)},
+		commits: []codes.Code{codes.FailedPrecondition},
+	}
+	if err := against(t, s).Update(t.Context(), func(tx store.Tx) error {
+		_, nothing := tx.Get("things")
+		_, first := tx.Get("things", "a", "b", "c", "d")
+		_, second := tx.Get("things", "a", "e", "f")
+		tx.Put(thing("a"))
+		tx.Delete("things", "b")
+		tx.Put(thing("blind"))
+		tx.Delete("things", "a")
+		tx.Put(thing("f"))
+		tx.Delete("things", "e")
+		return errors.Join(nothing, first, second)
+	}); err != nil {
+		t.Error(err)
+	}
+	commit := "commit : put a if of 11, delete b if false, put blind, delete a, put f if false, delete e if of 15," +
+		" touch c in 0 fields if of 13, delete d if false,"
+	s.called(t, "get", "get of 1", commit, "get", "get of 2", commit)
+}
+
+func TestABodyThatWritesNothingCommitsNothing(t *testing.T) {
+	s := &script{}
+	if err := against(t, s).Update(t.Context(), func(tx store.Tx) error {
+		_, err := tx.Get("things", "a")
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	s.called(t, "get")
+}
+
+func TestABodyThatReadsFarMoreThanItWritesIsRunUnderLocks(t *testing.T) {
+	for reads, want := range map[int][]string{
+		maxVerified + 1: {"get", "commit"},
+		maxVerified + 2: {"get", "begin", "get in t1", "commit t1: put d0,"},
+	} {
+		ids := make([]string, reads)
+		for i := range ids {
+			ids[i] = fmt.Sprintf("d%d", i)
+		}
+		s := &script{}
+		if err := against(t, s).Update(t.Context(), func(tx store.Tx) error {
+			_, err := tx.Get("things", ids...)
+			tx.Put(thing("d0"))
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+		if want[1] == "commit" {
+			s.calls[1] = s.calls[1][:len("commit")]
+		}
+		s.called(t, want...)
+	}
+}
+
+func TestContentionRunsTheBodyAgain(t *testing.T) {
+	s := &script{commits: []codes.Code{codes.FailedPrecondition, codes.AlreadyExists, codes.NotFound, codes.Aborted}}
+	runs := 0
+	err := against(t, s).Update(t.Context(), func(tx store.Tx) error {
+		runs++
+		_, err := tx.Get("things", "a")
+		return errors.Join(err, putThing(tx))
+	})
+	if err != nil || runs != 5 {
+		t.Errorf("%d runs, %v; want 5", runs, err)
+	}
+}
+
+func TestContentionUnderLocksRunsTheBodyAgainOnBehalfOfTheSameTransaction(t *testing.T) {
 	s := &script{
 		reads:   []codes.Code{codes.Aborted, codes.OK, codes.OK, codes.OK},
 		commits: []codes.Code{codes.Aborted, codes.Aborted},
@@ -152,43 +314,49 @@ func TestContentionRunsTheBodyAgainOnBehalfOfTheSameTransaction(t *testing.T) {
 	runs := 0
 	err := against(t, s).Update(t.Context(), func(tx store.Tx) error {
 		runs++
-		_, _ = tx.Get("things", "a") // a body that ignores what happened to its read decides nothing
+		_ = find(tx) // a body that ignores what happened to its read decides nothing
 		tx.Put(thing("a"))
 		return nil
 	})
-	if err != nil || runs != 4 {
-		t.Errorf("%d runs, %v; want 4", runs, err)
+	if err != nil || runs != 5 { // the first of which ended with its Find
+		t.Errorf("%d runs, %v; want 5", runs, err)
 	}
 	if diff := cmp.Diff([]string{"", "t1", "t2", "t3"}, s.begins); diff != "" {
 		t.Errorf("begun on behalf of (-want +got):\n%s", diff)
 	}
-	want := []string{
-		"begin", "get", "rollback t1", "begin", "get", "commit t2 1", "rollback t2",
-		"begin", "get", "commit t3 1", "rollback t3", "begin", "get", "commit t4 1",
-	}
-	if diff := cmp.Diff(want, s.calls); diff != "" {
-		t.Errorf("calls (-want +got):\n%s", diff)
-	}
+	s.called(t,
+		"begin", "find in t1", "rollback t1", "begin", "find in t2", "commit t2: put a,", "rollback t2",
+		"begin", "find in t3", "commit t3: put a,", "rollback t3", "begin", "find in t4", "commit t4: put a,",
+	)
 }
 
 func TestABodyThatFailsCommitsNothingAndFreesItsLocks(t *testing.T) {
-	s := &script{reads: []codes.Code{codes.PermissionDenied}}
 	own := errors.New("own")
-	if err := against(t, s).Update(t.Context(), func(tx store.Tx) error {
-		tx.Put(thing("a"))
-		return own
-	}); err != own {
-		t.Errorf("got %v", err)
-	}
-	if err := against(t, s).Update(t.Context(), func(tx store.Tx) error {
-		_, _ = tx.Get("things", "a")
-		tx.Put(thing("a"))
-		return nil
-	}); status.Code(err) != codes.PermissionDenied {
-		t.Errorf("a body that ignores the error of a read gives %v", err)
-	}
-	if diff := cmp.Diff([]string{"begin", "rollback t1", "begin", "get", "rollback t2"}, s.calls); diff != "" {
-		t.Errorf("calls (-want +got):\n%s", diff)
+	for _, row := range []struct {
+		read        func(store.Tx) error
+		unread, all []string
+	}{
+		{func(tx store.Tx) error { _, err := tx.Get("things", "a"); return err }, []string{"get"}, []string{"get", "get"}},
+		{find, []string{"begin", "find in t1", "rollback t1"},
+			[]string{"begin", "find in t1", "rollback t1", "begin", "find in t2", "rollback t2"}},
+	} {
+		s := &script{reads: []codes.Code{codes.PermissionDenied}}
+		if err := against(t, s).Update(t.Context(), func(tx store.Tx) error {
+			_ = row.read(tx)
+			tx.Put(thing("a"))
+			return nil
+		}); status.Code(err) != codes.PermissionDenied {
+			t.Errorf("a body that ignores the error of a read gives %v", err)
+		}
+		s.called(t, row.unread...)
+		if err := against(t, s).Update(t.Context(), func(tx store.Tx) error {
+			_ = row.read(tx)
+			tx.Put(thing("a"))
+			return own
+		}); err != own {
+			t.Errorf("got %v", err)
+		}
+		s.called(t, row.all...)
 	}
 }
 
@@ -200,10 +368,73 @@ func TestALockIsFreedWhenABodyPanics(t *testing.T) {
 				t.Error("the panic is gone")
 			}
 		}()
-		_ = against(t, s).Update(t.Context(), func(store.Tx) error { panic("a bug") })
+		_ = against(t, s).Update(t.Context(), func(tx store.Tx) error {
+			if find(tx) == nil {
+				panic("a bug")
+			}
+			return nil
+		})
 	}()
-	if diff := cmp.Diff([]string{"begin", "rollback t1"}, s.calls); diff != "" {
-		t.Errorf("calls (-want +got):\n%s", diff)
+	s.called(t, "begin", "find in t1", "rollback t1")
+}
+
+func TestADocumentThatWasMadeAgainIsNotTheOneThatWasRead(t *testing.T) {
+	for what, written := range map[string]bool{"written": true, "only read": false} {
+		s := inEmulator(t, "")
+		if err := s.Update(t.Context(), putThing); err != nil {
+			t.Fatal(err)
+		}
+		again := func() error {
+			return errors.Join(
+				s.Update(t.Context(), func(tx store.Tx) error { tx.Delete("things", "a"); return nil }),
+				s.Update(t.Context(), putThing),
+			)
+		}
+		runs := 0
+		err := s.Update(t.Context(), func(tx store.Tx) error {
+			runs++
+			_, err := tx.Get("things", "a")
+			if runs == 1 {
+				err = errors.Join(err, again())
+			}
+			if written {
+				tx.Delete("things", "a")
+			}
+			tx.Put(thing("b"))
+			return err
+		})
+		if err != nil || runs != 2 {
+			t.Errorf("%s: %d runs, %v; want 2", what, runs, err)
+		}
+	}
+}
+
+func TestVerificationChangesNothingAndDisturbsNobody(t *testing.T) {
+	s := inEmulator(t, "")
+	if err := s.Update(t.Context(), putThing); err != nil {
+		t.Fatal(err)
+	}
+	both := func(writes string, meanwhile func() error) (runs int, err error) {
+		return runs, s.Update(t.Context(), func(tx store.Tx) error {
+			runs++
+			_, err := tx.Get("things", "a", "missing")
+			if runs == 1 {
+				err = errors.Join(err, meanwhile())
+			}
+			tx.Put(thing(writes))
+			return err
+		})
+	}
+	runs, err := both("b", func() error {
+		_, err := both("c", func() error { return nil })
+		return err
+	})
+	if err != nil || runs != 1 {
+		t.Errorf("%d runs, %v; want 1", runs, err)
+	}
+	found, err := s.Get(t.Context(), "things", "a", "missing")
+	if err != nil || string(found[0].Body) != `{}` || found[1].Body != nil {
+		t.Errorf("got %q, %v", found, err)
 	}
 }
 
@@ -241,7 +472,9 @@ func TestCallsAreRoutedToTheDatabase(t *testing.T) {
 }
 
 func TestADocumentOfAnotherShapeIsAnError(t *testing.T) {
-	s := &script{found: []*pb.Document{{Name: "projects/p/databases/d/documents/things/a", Fields: map[string]*pb.Value{"body": array(nil)}}}}
+	other := stored("a", 1)
+	other.Fields["body"] = array(nil)
+	s := &script{found: []*pb.Document{other}}
 	if found, err := against(t, s).Get(t.Context(), "things", "a"); err == nil {
 		t.Errorf("got %q", found)
 	}

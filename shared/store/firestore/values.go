@@ -54,6 +54,30 @@ func (s *Store) write(w txn.Write) *pb.Write {
 	return &pb.Write{Operation: &pb.Write_Update{Update: &pb.Document{Name: name, Fields: fields}}}
 }
 
+// verification fails a commit unless a document is as it was read, and changes nothing: an update of none of its fields, or
+// the deletion of what is missing. Firestore keeps the time of an update that did not change the document
+// (https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#writeresult), so that those who verify the same
+// document do not disturb one another.
+func verification(name string, version *timestamppb.Timestamp) *pb.Write {
+	w := &pb.Write{CurrentDocument: unchanged(version)}
+	if version == nil {
+		w.Operation = &pb.Write_Delete{Delete: name}
+		return w
+	}
+	w.Operation = &pb.Write_Update{Update: &pb.Document{Name: name}}
+	w.UpdateMask = &pb.DocumentMask{}
+	return w
+}
+
+// unchanged is the condition that a document's last update is the one that was read; nil where it was missing. A document
+// that was deleted and made again has another time.
+func unchanged(version *timestamppb.Timestamp) *pb.Precondition {
+	if version == nil {
+		return &pb.Precondition{ConditionType: &pb.Precondition_Exists{Exists: false}}
+	}
+	return &pb.Precondition{ConditionType: &pb.Precondition_UpdateTime{UpdateTime: version}}
+}
+
 func index(terms []txn.Term) *pb.Value {
 	values := map[string][]*pb.Value{}
 	for _, term := range terms {

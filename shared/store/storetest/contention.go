@@ -25,6 +25,9 @@ var contentionChecks = []Check{
 	{"no document of another's is new to a query by time at the commit", phantom(byTime, "new")},
 	{"no document of another's comes into a query by time before the commit", phantom(byTime, "changed")},
 	{"no document of another's is new to a query by both at the commit", phantom(byBoth, "new")},
+	{"no increment is lost among some who get and one who finds", incrementsOfBothSorts},
+	{"no document that one made who had got another is new to a query at the commit", findBesideGet},
+	{"no document is new at the commit that one made who had found nothing", getBesideFind},
 	{"a transaction that only reads sees one state", oneState},
 	{"a transaction does not wait beyond its context", waitsNoLonger},
 }
@@ -307,6 +310,116 @@ func writeUnlessFound(ctx context.Context, h Harness, q store.Query, first, seco
 	}
 	if found, err = h.Store.Find(ctx, q); err != nil || len(found) != 1 {
 		return fmt.Errorf("%+v: two transactions that each found nothing left %d documents, %w; want one", q, len(found), err)
+	}
+	return nil
+}
+
+// incrementsOfBothSorts lets one contender read by a query the number that the others get by its id.
+func incrementsOfBothSorts(ctx context.Context, h Harness) error {
+	get := func(tx store.Tx) ([]store.Document, error) { return tx.Get(kind, "a") }
+	find := func(tx store.Tx) ([]store.Document, error) { return tx.Find(byValue) }
+	if err := put(ctx, h.Store, red("a", 0)); err != nil {
+		return err
+	}
+	come := meeting(h.Contenders, h.Patience)
+	g, working := errgroup.WithContext(ctx)
+	for i := range h.Contenders {
+		read, meet := get, come()
+		if i == 0 {
+			read = find
+		}
+		g.Go(func() error {
+			for range h.Rounds {
+				if err := incrementRed(working, h.Store, read, meet); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return holds(ctx, h.Store, map[string]string{"a": fmt.Sprintf(`{"n":%d}`, h.Contenders*h.Rounds)})
+}
+
+func incrementRed(ctx context.Context, s store.Store, read func(store.Tx) ([]store.Document, error), meet func()) error {
+	return s.Update(ctx, func(tx store.Tx) error {
+		found, err := read(tx)
+		if err != nil || len(found) != 1 {
+			return fmt.Errorf("%d documents, %w; want one", len(found), err)
+		}
+		n, err := numberOf(found[0])
+		meet()
+		tx.Put(red("a", n+1))
+		return err
+	})
+}
+
+// red makes a number that byValue finds.
+func red(id string, n int) store.Document {
+	d := number(id, n)
+	d.Index = map[string][]string{"colour": {"red"}}
+	return d
+}
+
+// findBesideGet and getBesideFind let one transaction make a red document unless it finds any, and one unless it gets the
+// other's: only one of them may. They differ in which is open while the other one runs.
+func findBesideGet(ctx context.Context, h Harness) error {
+	return oneRed(ctx, h, unlessFound("first"), unlessGot("first", "second"))
+}
+
+func getBesideFind(ctx context.Context, h Harness) error {
+	return oneRed(ctx, h, unlessGot("second", "first"), unlessFound("second"))
+}
+
+// makes is a transaction in two parts: what it reads, and what it writes then.
+type makes struct{ reads, writes func(store.Tx) error }
+
+func unlessFound(id string) makes {
+	return unless(id, func(tx store.Tx) (bool, error) {
+		found, err := tx.Find(byValue)
+		return len(found) > 0, err
+	})
+}
+
+func unlessGot(other, id string) makes {
+	return unless(id, func(tx store.Tx) (bool, error) {
+		found, err := tx.Get(kind, other)
+		return err == nil && found[0].Body != nil, err
+	})
+}
+
+func unless(id string, there func(store.Tx) (bool, error)) makes {
+	is := false
+	return makes{
+		func(tx store.Tx) (err error) {
+			is, err = there(tx)
+			return err
+		},
+		func(tx store.Tx) error {
+			if !is {
+				tx.Put(red(id, 1))
+			}
+			return nil
+		},
+	}
+}
+
+func oneRed(ctx context.Context, h Harness, first, second makes) error {
+	err := interleave(ctx, h, first.reads, first.writes, func() error {
+		return h.Store.Update(ctx, func(tx store.Tx) error {
+			if err := second.reads(tx); err != nil {
+				return err
+			}
+			return second.writes(tx)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if found, err := h.Store.Find(ctx, store.Query{Kind: kind}); err != nil || len(found) != 1 {
+		return fmt.Errorf("each of two made a document, without the other's: there are %d, %w; want one", len(found), err)
 	}
 	return nil
 }

@@ -348,6 +348,9 @@ var violations = []violation{
 	{"phantoms by time", "no document of another's is new to a query by time at the commit", flawed(func(o *optimistic) { o.comparesNoQueries = true })},
 	{"changes by time", "no document of another's comes into a query by time before the commit", flawed(func(o *optimistic) { o.comparesNoQueries = true })},
 	{"phantoms by both", "no document of another's is new to a query by both at the commit", flawed(func(o *optimistic) { o.comparesNoQueries = true })},
+	{"updates of both sorts are lost", "no increment is lost among some who get and one who finds", flawed(func(o *optimistic) { o.comparesNothing = true })},
+	{"phantoms of those who get", "no document that one made who had got another is new to a query at the commit", flawed(func(o *optimistic) { o.comparesNoQueries = true })},
+	{"absence is not compared with those who find", "no document is new at the commit that one made who had found nothing", flawed(func(o *optimistic) { o.comparesNoAbsence = true })},
 	{"readers are not compared", "a transaction that only reads sees one state", flawed(func(o *optimistic) { o.trustsReaders = true })},
 	{"waits in line", "a transaction does not wait beyond its context", flawed(func(o *optimistic) { o.waitsInLine = true })},
 }
