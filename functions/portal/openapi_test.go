@@ -32,6 +32,7 @@ import (
 	functionsync "github.com/bkper/automations-portal/functions/sync"
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/ledger"
+	"github.com/bkper/automations-portal/shared/posting"
 	"github.com/bkper/automations-portal/shared/session"
 	"github.com/bkper/automations-portal/shared/view"
 	"github.com/bkper/automations-portal/shared/web"
@@ -58,6 +59,7 @@ var operations = map[string]operation{
 	"POST /reconnect":          {reconnect.Request{}, answers(session.Started{})},
 	"GET /portal/connections":  {portal.Nothing{}, answers(portal.Connections{})},
 	"GET /portal/integrations": {portal.OfBook{}, answers(portal.Integrations{})},
+	"GET /portal/attention":    {portal.OfIntegration{}, answers(portal.Attention{})},
 	"GET /portal/countries":    {portal.Nothing{}, answers(portal.Countries{})},
 	"GET /portal/banks":        {portal.Search{}, answers(portal.Banks{})},
 	"GET /portal/books":        {portal.Nothing{}, answers(portal.BookList{})},
@@ -377,6 +379,8 @@ func TestTheDocumentHasEveryStateThatGoHas(t *testing.T) {
 	}{
 		{"SessionState", "", []any{bank.Open, bank.Exchanging, bank.Kept, bank.Duplicate, bank.Cancelled, bank.Refused, bank.Lost}},
 		{"Connection", "status", []any{view.Connected, view.NeedsYou, view.Expiring, view.Unavailable, view.Disconnected, view.Stopping}},
+		{"AttentionRow", "reason", []any{posting.ReasonCurrency, posting.ReasonDigits, posting.ReasonZero, posting.ReasonLocked,
+			posting.ReasonRefused, posting.ReasonUnusable, posting.Changed, posting.TakenBack}},
 		{"BankAccount", "type", []any{bank.Deposit, bank.Card, bank.Loan, bank.Other}},
 		{"Book", "permission", []any{ledger.Owner, ledger.Editor, ledger.Poster, ledger.Recorder, ledger.Viewer, ledger.None}},
 		{"BookAccount", "type", []any{ledger.Asset, ledger.Liability, ledger.Incoming, ledger.Outgoing}},

@@ -47,6 +47,7 @@ const site = "https://portal.example"
 type world struct {
 	t        *testing.T
 	store    *storemem.Store
+	tokens   *vaultmem.Vault
 	bank     *scriptedBank
 	books    *scriptedBooks
 	contract *webtest.Contract
@@ -54,7 +55,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, store: storemem.New(), bank: &scriptedBank{}, books: &scriptedBooks{}, contract: webtest.ForTest(t, openAPI(t))}
+	w := &world{t: t, store: storemem.New(), tokens: &vaultmem.Vault{}, bank: &scriptedBank{}, books: &scriptedBooks{}, contract: webtest.ForTest(t, openAPI(t))}
 	mux := http.NewServeMux()
 	for name, h := range w.functions() {
 		mux.Handle("/"+name+"/", http.StripPrefix("/"+name, h))
@@ -68,7 +69,7 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) functions() map[string]http.Handler {
-	tokens, now := &vaultmem.Vault{}, time.Now
+	tokens, now := w.tokens, time.Now
 	edge := &web.Edge{Who: people{}, Log: slog.New(slog.DiscardHandler)}
 	banks := map[string]bank.Provider{"scripted": w.bank}
 	start := &session.Starter{
@@ -150,7 +151,10 @@ type silent struct{}
 func (silent) Publish(context.Context, events.Topic, events.Message) error { return nil }
 
 // scriptedBank has one item with two accounts.
-type scriptedBank struct{ left bool }
+type scriptedBank struct {
+	left                  bool
+	begin, item, exchange error
+}
 
 func (*scriptedBank) Name() string        { return "scripted" }
 func (*scriptedBank) Countries() []string { return []string{"US"} }
@@ -162,7 +166,10 @@ func (*scriptedBank) Institutions(context.Context, string, string) ([]bank.Insti
 	}, nil
 }
 
-func (*scriptedBank) Begin(_ context.Context, b bank.Begin) (bank.Begun, error) {
+func (s *scriptedBank) Begin(_ context.Context, b bank.Begin) (bank.Begun, error) {
+	if s.begin != nil {
+		return bank.Begun{}, s.begin
+	}
 	return bank.Begun{
 		Handle: secret.New("handle-" + b.Session), Ref: "ref-" + b.Session, URL: "https://bank.example/visit",
 		Expires: time.Now().Add(time.Hour), Forgets: time.Now().Add(2 * time.Hour),
@@ -182,13 +189,19 @@ func (b *scriptedBank) Outcome(_ context.Context, v bank.Visit) (bank.Outcome, e
 	return bank.Outcome{State: bank.Finished, Candidates: []bank.Candidate{one}}, nil
 }
 
-func (*scriptedBank) Exchange(_ context.Context, c bank.Candidate) (bank.Grant, error) {
+func (s *scriptedBank) Exchange(_ context.Context, c bank.Candidate) (bank.Grant, error) {
+	if s.exchange != nil {
+		return bank.Grant{}, s.exchange
+	}
 	return bank.Grant{Item: "item-" + c.Key, Token: secret.New("token-" + c.Key)}, nil
 }
 
 func (*scriptedBank) Remove(context.Context, secret.String) error { return nil }
 
-func (*scriptedBank) Item(_ context.Context, token secret.String) (bank.Item, error) {
+func (s *scriptedBank) Item(_ context.Context, token secret.String) (bank.Item, error) {
+	if s.item != nil {
+		return bank.Item{}, s.item
+	}
 	return bank.Item{
 		ID: strings.Replace(token.Reveal(), "token", "item", 1), Institution: bank.Institution{ID: "i1", Name: "First Bank", Colour: "#0e3e6b"},
 		Accounts: accounts, ConsentExpires: time.Now().Add(time.Hour),
@@ -205,7 +218,11 @@ func (*scriptedBank) Verify(_ context.Context, head http.Header, _ []byte) ([]ba
 }
 
 // scriptedBooks has two Books and an Account in each, and gives grants.
-type scriptedBooks struct{ withoutGrant bool }
+type scriptedBooks struct {
+	withoutGrant bool
+	create       error
+	created      []string
+}
 
 func book(id string, p ledger.Permission) ledger.Book {
 	return ledger.Book{ID: id, Name: "Acme", Permission: p, Digits: 2, Currency: "USD",
@@ -226,9 +243,10 @@ func (*scriptedBooks) Book(_ context.Context, _ secret.String, id string) (ledge
 	return ledger.Book{}, &bank.Error{Kind: bank.Permanent, Code: "not_found", Err: ledger.ErrNotFound}
 }
 
-func (*scriptedBooks) CreateAccount(_ context.Context, _ secret.String, _ string, a ledger.Account) (ledger.Account, error) {
+func (b *scriptedBooks) CreateAccount(_ context.Context, _ secret.String, _ string, a ledger.Account) (ledger.Account, error) {
 	a.ID = "c3"
-	return a, nil
+	b.created = append(b.created, a.Name)
+	return a, b.create
 }
 
 func (b *scriptedBooks) Token(context.Context, string) (secret.String, error) {
@@ -278,6 +296,7 @@ func TestTheWholeWayIsAsTheDocumentSays(t *testing.T) {
 	w.post("/link", fmt.Sprintf(`{"book":"b1","connection":%q,"key":%q,"account":"c1","from":"2026-01-01","paused":true}`, c.ID, key), 200, nil)
 	w.get("/portal/connections", nil)
 	w.get("/portal/integrations?book=b1", nil)
+	w.get("/portal/attention?book=b1&integration="+i.ID, nil)
 	w.post("/portal/sync", fmt.Sprintf(`{"connection":%q,"book":"b1"}`, c.ID), 202, nil)
 	w.post("/connect/accounts", fmt.Sprintf(`{"connection":%q}`, c.ID), 200, nil)
 	w.post("/connect/offer", fmt.Sprintf(`{"connection":%q,"book":"b2","offered":true}`, c.ID), 200, nil)
@@ -326,6 +345,7 @@ func (w *world) walkThroughMachines() {
 	push := `{"message":{"data":"eyJjb25uZWN0aW9uIjoibm9ib2R5cyJ9","messageId":"1","publishTime":"2026-01-01T00:00:00Z"},"subscription":"s","deliveryAttempt":1}`
 	for _, path := range []string{"/poster", "/connect/push", "/disconnect/push"} {
 		w.post(path, push, http.StatusNoContent, nil)
+		w.post(path, `{"message":{"data":"e30=","messageId":"2"}}`, http.StatusNoContent, nil) // nothing to do
 		w.refuse(path, `{"message":{"data":"e30"}}`, 400, "invalid_request")
 	}
 	w.call(httptest.NewRequestWithContext(webtest.Bad(w.t.Context()), http.MethodPost, "/poster", strings.NewReader(push)), 401, nil)
@@ -357,7 +377,13 @@ func TestRefusalsAreAsTheDocumentSays(t *testing.T) {
 	}{
 		{"/connect", `{"book":"b1","country":"US","x":1}`, 400, "invalid_request"},
 		{"/connect", `{"book":"b9","country":"US"}`, 404, "not_found"},
+		{"/connect", `{"book":"b1","country":"US","provider":null}`, 400, "invalid_request"},
 		{"/connect", `{"book":"b1","country":"BR"}`, 422, "country_not_served"},
+		{"/connect", `{"book":"b1","country":"BR","provider":"scripted"}`, 422, "country_not_served"},
+		{"/connect", `{"book":"b1","country":"US","provider":"nobody"}`, 422, "unknown_provider"},
+		{"/connect/complete", `{"session":"invalid"}`, 404, "not_found"},
+		{"/connect/offer", fmt.Sprintf(`{"connection":%q,"book":"b1"}`, c.ID), 400, "invalid_request"},
+		{"/connect/offer", fmt.Sprintf(`{"connection":%q,"offered":false}`, c.ID), 400, "invalid_request"},
 		{"/connect/complete", `{"session":"nobodys"}`, 404, "not_found"},
 		{"/connect/offer", fmt.Sprintf(`{"connection":%q,"book":"b9","offered":true}`, c.ID), 404, "not_found"},
 		{"/connect/accounts", `{"connection":"nobodys"}`, 404, "not_found"},
@@ -403,12 +429,33 @@ func TestEveryOperationIsServedAndAsksForItsCaller(t *testing.T) {
 	}
 }
 
+func TestAPathThatNoFunctionHasIsAnsweredAsTheDocumentSays(t *testing.T) {
+	w := newWorld(t)
+	for name := range w.functions() {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+			w.call(asked(webtest.Bad(t.Context()), method, "/"+name+"/nowhere/at/all", `{}`), http.StatusNotFound, nil)
+		}
+	}
+}
+
+func TestWhoComesBackFromABankWithoutASessionIsSentToThePage(t *testing.T) {
+	w := newWorld(t)
+	for query, want := range map[string]string{"?session=s1": "s1", "": "invalid", "?session=%3Cb%3E": "invalid", "?error=x": "invalid"} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			out := w.call(asked(webtest.Bad(t.Context()), method, "/connect/complete"+query, ""), http.StatusSeeOther, nil)
+			if got := out.Header().Get("Location"); got != site+"/portal/?session="+want {
+				t.Errorf("%s %q: to %s", method, query, got)
+			}
+		}
+	}
+}
+
 func TestAnotherMethodIsRefusedAsTheDocumentSays(t *testing.T) {
 	w := newWorld(t)
 	for name := range operationsOf(document(t)) {
 		_, path, _ := strings.Cut(name, " ")
-		if path == "/" || path == "/openapi.json" || path == "/connect/complete" {
-			continue
+		if path == "/" || path == "/openapi.json" {
+			continue // served by what mounts the functions
 		}
 		path = strings.Replace(path, "{provider}", "scripted", 1)
 		w.call(asked(webtest.Bad(t.Context()), http.MethodPut, path, `{}`), http.StatusMethodNotAllowed, nil)
