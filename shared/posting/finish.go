@@ -43,6 +43,9 @@ func (r *run) recover(ctx context.Context) error {
 			r.tally(row)
 		}
 	}
+	for _, s := range r.e.Open {
+		r.j.note(s)
+	}
 	r.done, r.e.Open = append(r.done, r.e.Open...), nil
 	if len(codes) > 0 {
 		return r.commit(ctx, false, r.behind(codes))
