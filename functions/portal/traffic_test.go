@@ -70,7 +70,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) functions() map[string]http.Handler {
 	tokens, now := w.tokens, time.Now
-	edge := &web.Edge{Who: people{}, Log: slog.New(slog.DiscardHandler)}
+	edge := discard()
 	banks := map[string]bank.Provider{"scripted": w.bank}
 	start := &session.Starter{
 		Store: w.store, Vault: tokens, Banks: banks, Connect: site + "/connect", Now: now,
@@ -95,6 +95,8 @@ func (w *world) functions() map[string]http.Handler {
 			ClientSecret: secret.New("x"), URL: site + "/auth", Home: "/portal/"}).Handler(),
 	}
 }
+
+func discard() *web.Edge { return &web.Edge{Who: people{}, Log: slog.New(slog.DiscardHandler)} }
 
 // call sends a request through the contract and reads the answer into into, unless that is nil.
 func (w *world) call(r *http.Request, status int, into any) *httptest.ResponseRecorder {

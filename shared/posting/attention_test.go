@@ -76,6 +76,17 @@ func TestAttentionGivesTheNewestVersionOfRowsThatStillNeedAPerson(t *testing.T) 
 	}
 }
 
+// The bank may send something without so much as a date; the journal must be readable afterwards.
+func TestARowThatCannotBeReadIsShownToo(t *testing.T) {
+	s := memory.New()
+	file(t, s, "c1", 1, row("a", 1, aside), &posting.Row{
+		Key: "plaid_b", Integration: integration, IDs: []string{"b"}, State: posting.Aside, Reason: posting.ReasonUnusable,
+	})
+	if diff := cmp.Diff([]string{"plaid_a", "plaid_b"}, keys(t, s)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // counting counts the reads of a store.
 type counting struct {
 	store.Reader

@@ -41,7 +41,7 @@ type Row struct {
 
 // Values are the fields of a record that follow the bank.
 type Values struct {
-	Date      civil.Date      `json:"date"`
+	Date      civil.Date      `json:"date,omitzero"` // none of what cannot be read
 	Amount    decimal.Decimal `json:"amount"`
 	Direction bank.Direction  `json:"direction"`
 	Text      string          `json:"text"` // keyed digest
