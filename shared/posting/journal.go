@@ -207,7 +207,7 @@ func (j *journal) note(s *Segment) {
 		for _, id := range r.IDs {
 			k := rowKey(r.Integration, id)
 			old := j.rows[k]
-			if old.row == nil || old.epoch < v.epoch || (old.epoch == v.epoch && old.seq <= v.seq) {
+			if old.row == nil || old.epoch < v.epoch || (old.epoch == v.epoch && old.seq < v.seq) {
 				j.rows[k] = v
 			}
 		}
