@@ -85,7 +85,7 @@ func TestBeginRefusesWhatPlaidCannotDo(t *testing.T) {
 		unsupportedCountry:              {User: "u1", Country: "BR"},
 		"ACCOUNT_SELECTION_UNAVAILABLE": {User: "u1", Country: "DE", Token: secret.New(itemToken), Accounts: true},
 	} {
-		if _, err := p.Begin(t.Context(), b); bank.CodeOf(err) != code || bank.KindOf(err) != bank.Permanent {
+		if _, err := p.Begin(t.Context(), b); bank.CodeOf(err) != code || bank.KindOf(err) != bank.Permanent || errors.Is(err, bank.ErrUnsupported) != b.Accounts {
 			t.Errorf("%s: %v", code, err)
 		}
 	}

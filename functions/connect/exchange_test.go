@@ -1,0 +1,152 @@
+package connect_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bkper/automations-portal/functions/connect"
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/caller"
+	"github.com/bkper/automations-portal/shared/events"
+	"github.com/bkper/automations-portal/shared/secret"
+	"github.com/bkper/automations-portal/shared/session"
+	"github.com/bkper/automations-portal/shared/store"
+	storemem "github.com/bkper/automations-portal/shared/store/memory"
+	"github.com/bkper/automations-portal/shared/vault"
+	vaultmem "github.com/bkper/automations-portal/shared/vault/memory"
+	"github.com/bkper/automations-portal/shared/web"
+)
+
+// finished is a provider at which the person has finished; its exchanges end as told, one after the other.
+type finished struct {
+	bank.Provider
+	exchanges []error
+	asked     int
+	forgets   bool // the candidate, once an exchange was asked for
+}
+
+func (f *finished) Outcome(context.Context, bank.Visit) (bank.Outcome, error) {
+	if f.forgets && f.asked > 0 {
+		return bank.Outcome{State: bank.Unknown}, nil
+	}
+	one := bank.Candidate{Key: "k", Public: secret.New("public"), Institution: bank.Institution{ID: "i1"}}
+	return bank.Outcome{State: bank.Finished, Candidates: []bank.Candidate{one}}, nil
+}
+
+func (f *finished) Exchange(context.Context, bank.Candidate) (bank.Grant, error) {
+	f.asked++
+	if err := f.exchanges[f.asked-1]; err != nil {
+		return bank.Grant{}, err
+	}
+	return bank.Grant{Item: "item", Token: secret.New("token")}, nil
+}
+
+func (*finished) Item(context.Context, secret.String) (bank.Item, error) {
+	return bank.Item{ID: "item", Institution: bank.Institution{ID: "i1"}}, nil
+}
+
+type people struct{}
+
+func (people) Verify(_ context.Context, token secret.String) (caller.Caller, error) {
+	return caller.Caller{Sub: token.Reveal(), Token: token}, nil
+}
+
+type silent struct{}
+
+func (silent) Publish(context.Context, events.Topic, events.Message) error { return nil }
+
+// visit is a session whose person has finished at the bank.
+type visit struct {
+	t       *testing.T
+	tokens  vaultmem.Vault
+	now     time.Time
+	log     bytes.Buffer
+	handler http.Handler
+}
+
+func newVisit(t *testing.T, f *finished) *visit {
+	t.Helper()
+	v := &visit{t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	s := storemem.New()
+	begun := &bank.Session{ID: "s", Owner: "ana", Provider: "p", Purpose: bank.ToConnect, Connection: session.NewID(), State: bank.Open, Created: v.now, Forgotten: v.now.Add(time.Hour)}
+	if err := s.Update(t.Context(), func(tx store.Tx) error { return store.Sessions.Put(tx, begun) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.tokens.Put(t.Context(), vault.SessionHandle("s"), secret.New("handle")); err != nil {
+		t.Fatal(err)
+	}
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&v.log, nil)))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	edge := &web.Edge{Who: people{}, Log: slog.New(slog.DiscardHandler)}
+	v.handler = (&connect.Connect{
+		Store: s, Vault: &v.tokens, Banks: map[string]bank.Provider{"p": f}, Events: silent{}, Edge: edge, Pushes: edge,
+		Now: func() time.Time { return v.now }, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
+	}).Handler()
+	return v
+}
+
+type completed struct{ State, Message, Code string }
+
+// complete asks what became of the session, when every exchange before has had its time.
+func (v *visit) complete() (c completed) {
+	v.t.Helper()
+	r := httptest.NewRequestWithContext(v.t.Context(), http.MethodPost, "/complete", strings.NewReader(`{"session":"s"}`))
+	r.Header.Set("Authorization", "Bearer ana")
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	v.handler.ServeHTTP(w, r)
+	if err := json.Unmarshal(w.Body.Bytes(), &c); err != nil {
+		v.t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	v.now = v.now.Add(5 * time.Minute)
+	return c
+}
+
+func fault(k bank.Kind) error { return &bank.Error{Kind: k, Code: "X"} }
+
+func TestARefusedExchangeEndsTheSessionAndOnlyADoubtfulOneIsLost(t *testing.T) {
+	for _, row := range []struct {
+		name      string
+		exchanges []error
+		forgets   bool
+		states    []string // of each answer; "" is a refusal
+		alerts    bool
+	}{
+		{"at once", []error{nil}, false, []string{"kept"}, false},
+		{"refused", []error{fault(bank.Permanent)}, false, []string{"cancelled", "cancelled"}, false},
+		{"refused for now", []error{fault(bank.RetryAfter)}, false, []string{"cancelled", "cancelled"}, false},
+		{"refused for a fault of ours", []error{fault(bank.OurFault)}, false, []string{"cancelled"}, true},
+		{"unknown, then kept", []error{fault(bank.Retry), nil}, false, []string{"", "kept"}, false},
+		{"unknown, then refused", []error{fault(bank.Retry), fault(bank.Permanent)}, false, []string{"", "lost", "lost"}, true},
+		{"unknown, then refused for now, then refused", []error{fault(bank.Retry), fault(bank.RetryAfter), fault(bank.Permanent)}, false, []string{"", "", "lost"}, true},
+		{"unknown, then forgotten", []error{fault(bank.Retry)}, true, []string{"", "lost"}, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			v := newVisit(t, &finished{exchanges: row.exchanges, forgets: row.forgets})
+			var last completed
+			for n, want := range row.states {
+				last = v.complete()
+				if last.State != want || want == "" && last.Code != "unavailable" {
+					t.Fatalf("answer %d: %+v, want %q", n+1, last, want)
+				}
+			}
+			if last.State == "cancelled" && !strings.Contains(last.Message, "refused") {
+				t.Errorf("message %q", last.Message)
+			}
+			if alerts := strings.Contains(v.log.String(), "level=ERROR"); alerts != row.alerts {
+				t.Errorf("alert %v, want %v: %s", alerts, row.alerts, &v.log)
+			}
+			if _, err := v.tokens.Get(t.Context(), vault.SessionHandle("s")); err == nil {
+				t.Error("the handle of a session that has ended is still there")
+			}
+		})
+	}
+}

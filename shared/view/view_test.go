@@ -1,0 +1,74 @@
+package view_test
+
+import (
+	"testing"
+
+	"cloud.google.com/go/civil"
+	"github.com/google/go-cmp/cmp"
+	"github.com/shopspring/decimal"
+
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/posting"
+	"github.com/bkper/automations-portal/shared/view"
+)
+
+func TestTheStatusOfAnIntegrationIsWhatStandsInItsWayFirst(t *testing.T) {
+	here, gone := []bank.LinkedAccount{{Key: "k"}}, []bank.LinkedAccount{{Key: "k", Gone: true}}
+	active := &bank.Connection{State: bank.Active, Accounts: here}
+	away := &posting.Engine{Failures: 3}
+	for _, row := range []struct {
+		name        string
+		integration bank.Integration
+		connection  *bank.Connection
+		engine      *posting.Engine
+		want        string
+	}{
+		{"well", bank.Integration{}, active, nil, view.Live},
+		{"two failures", bank.Integration{}, active, &posting.Engine{Failures: 2}, view.Live},
+		{"bank away", bank.Integration{}, active, away, view.Unavailable},
+		{"bank away while importing", bank.Integration{Want: 1}, active, away, view.Unavailable},
+		{"importing", bank.Integration{Want: 1}, active, nil, view.Importing},
+		{"Book away, bank away", bank.Integration{Behind: "no_access"}, active, away, "no_access"},
+		{"paused, bank away", bank.Integration{Paused: true}, active, away, view.Paused},
+		{"paused, account gone", bank.Integration{Paused: true}, &bank.Connection{State: bank.Active, Accounts: gone}, nil, view.Unnamed},
+		{"account unknown", bank.Integration{}, &bank.Connection{State: bank.Active}, nil, view.Unnamed},
+		{"owner away", bank.Integration{Behind: "no_access"}, &bank.Connection{State: bank.NeedsUser, Accounts: gone}, away, view.NeedsOwner},
+		{"stopping", bank.Integration{}, &bank.Connection{State: bank.Removing, Accounts: here}, nil, view.Stopping},
+		{"disconnected", bank.Integration{Paused: true}, &bank.Connection{State: bank.Disconnected, Accounts: here}, nil, view.Disconnected},
+		{"no connection", bank.Integration{}, nil, nil, view.Disconnected},
+		{"removed", bank.Integration{State: bank.Removed}, &bank.Connection{State: bank.Disconnected}, nil, view.Removed},
+	} {
+		i := row.integration
+		i.Key = "k"
+		if i.State == "" {
+			i.State = bank.Live
+		}
+		if v := view.OfIntegration(&i, row.connection, row.engine); v.Status != row.want || v.Message == "" {
+			t.Errorf("%s: %s %q, want %s", row.name, v.Status, v.Message, row.want)
+		}
+	}
+}
+
+func TestARowIsShownAsTheBankHasItWithASentence(t *testing.T) {
+	day := civil.Date{Year: 2026, Month: 1, Day: 2}
+	written := posting.Values{Date: day, Amount: decimal.New(12345, -3), Direction: bank.In}
+	now := posting.Values{Date: day.AddDays(1), Amount: decimal.New(7, 0), Direction: bank.Out}
+	for _, reason := range []posting.Reason{posting.ReasonCurrency, posting.ReasonDigits, posting.ReasonZero, posting.ReasonLocked, posting.ReasonRefused, posting.ReasonUnusable} {
+		v := view.OfRow(&posting.Row{State: posting.Aside, Reason: reason, Written: written})
+		if v.Message == "" || v.Reason != string(reason) || v.Date != "2026-01-02" || v.Amount != "12.345" || v.Direction != "in" {
+			t.Errorf("%s: %+v", reason, v)
+		}
+	}
+	for _, flag := range []posting.Flag{posting.Changed, posting.TakenBack} {
+		v := view.OfRow(&posting.Row{State: posting.Standing, Flag: flag, Record: "r", Written: written, Bank: &now})
+		if v.Message == "" || v.Reason != string(flag) || v.Date != "2026-01-03" || v.Amount != "7" || v.Direction != "out" || v.Record != "r" {
+			t.Errorf("%s: %+v", flag, v)
+		}
+	}
+	want := view.Row{Reason: "unreadable"}
+	got := view.OfRow(&posting.Row{State: posting.Aside, Reason: posting.ReasonUnusable})
+	got.Message = ""
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
