@@ -316,6 +316,7 @@ func (r *run) work(ctx context.Context) error {
 // round reads the bank once and tells how long the connection can rest; 0 is until somebody rings.
 func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 	main, replayed := false, false
+	begun := false // the read under way was begun in this round: it knows who wants history now
 	for {
 		switch err = r.reload(ctx); {
 		case err != nil:
@@ -340,6 +341,7 @@ func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 			if r.e.Read, err = r.next(ctx, main); err != nil {
 				return 0, err
 			}
+			begun = true
 		}
 		if r.e.Read == nil {
 			break
@@ -351,7 +353,7 @@ func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 		case err != nil:
 			return 0, err
 		}
-		main, replayed = main || !replay, replayed || replay
+		main, replayed = main || !replay, replayed || (replay && begun)
 	}
 	if !r.e.Linked {
 		return 0, nil
