@@ -12,7 +12,8 @@ import (
 	"sync"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver that database/sql opens below
+	"modernc.org/sqlite" // also the driver that database/sql opens below
+	codes "modernc.org/sqlite/lib"
 )
 
 // connections bounds one pool: enough for readers side by side, few enough for a small machine.
@@ -57,6 +58,12 @@ func Open(path string) (*sql.DB, error) {
 		return nil, fmt.Errorf("open the database file: %w", err)
 	}
 	return db, nil
+}
+
+// Busy reports whether an error says that another holds the file's write lock.
+func Busy(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == codes.SQLITE_BUSY // the other bits say why it is busy
 }
 
 // opening keeps create from closing a file that another call has begun to lock.

@@ -157,3 +157,21 @@ func die(t *testing.T, path string) {
 	}
 	select {}
 }
+
+func TestAFileWhoseWriteLockAnotherHoldsIsBusy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "portal.db")
+	db := open(t, path)
+	exec1(t, db, `PRAGMA busy_timeout = 0`)
+	db.SetMaxOpenConns(1) // the one that does not wait
+	other, err := open(t, path).Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback()
+	if _, err := db.Exec(`CREATE TABLE t (x)`); !Busy(err) {
+		t.Errorf("got %v, want one that is busy", err)
+	}
+	if Busy(nil) || Busy(sql.ErrTxDone) {
+		t.Error("what is not busy is taken for it")
+	}
+}

@@ -12,9 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	driver "modernc.org/sqlite"
-	codes "modernc.org/sqlite/lib"
-
 	"github.com/bkper/automations-portal/shared/sqlitefile"
 	"github.com/bkper/automations-portal/shared/store"
 	"github.com/bkper/automations-portal/shared/store/internal/txn"
@@ -202,8 +199,7 @@ func (s *Store) begin(ctx context.Context) (*sql.Conn, *sql.Tx, error) {
 		if err == nil {
 			return conn, begun, nil
 		}
-		var e *driver.Error
-		if busy := errors.As(err, &e) && e.Code()&0xff == codes.SQLITE_BUSY; !busy || ctx.Err() != nil {
+		if !sqlitefile.Busy(err) || ctx.Err() != nil {
 			return nil, nil, errors.Join(ended(ctx, err), conn.Close())
 		}
 	}
