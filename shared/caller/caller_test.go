@@ -432,7 +432,7 @@ func grant(text string) *reader {
 func tokenServer(calls *atomic.Int32) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := calls.Add(1)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // in the bubble of the test that asks
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"access_token":"at%d","expires_in":3599,"token_type":"Bearer"}`, n)
 	})

@@ -87,7 +87,7 @@ func TestAnEmulatorDiesWithTheProcessThatStartedIt(t *testing.T) {
 	host := strings.TrimSpace(string(out))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	for ; ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
+	for ; ctx.Err() == nil; time.Sleep(20 * time.Millisecond) { // polls another process
 		conn, err := net.Dial("tcp", host)
 		if err != nil {
 			return

@@ -2,10 +2,11 @@ package google_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
-	"math/rand"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -48,7 +49,7 @@ func start(t *testing.T, db *disk.DB, auto bool) *world {
 		Clients: []google.Client{{ID: clientID, Secret: "s3cret", RedirectURIs: []string{callback}}, {ID: "other", Secret: "x", RedirectURIs: []string{callback}}},
 		Users:   []google.User{{Email: ana, Name: "Ana"}},
 		Now:     func() time.Time { return w.now },
-		Random:  rand.New(rand.NewSource(w.now.UnixNano())),
+		Random:  rand.NewChaCha8(sha256.Sum256([]byte(w.now.String()))),
 		DB:      db,
 	})
 	if err != nil {
