@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"cloud.google.com/go/civil"
+
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/store"
 )
@@ -79,6 +81,8 @@ type Read struct {
 	Renewed bool `json:"renewed,omitempty"`
 	Waiting bool `json:"waiting,omitempty"` // some segments hold removals that wait for the end
 	Deep    bool `json:"deep,omitempty"`
+	// Oldest is the oldest date that a Named read was given, by the bank's id of the account: what is older was not told.
+	Oldest map[string]civil.Date `json:"oldest,omitempty"`
 	// Written are the bank's ids that were recorded at this page. Should the page be read again, after a crash, what it
 	// no longer names is gone, and the bank will never say so.
 	Written []bank.RemovedTransaction `json:"written,omitempty"`

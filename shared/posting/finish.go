@@ -6,8 +6,6 @@ import (
 	"maps"
 	"slices"
 
-	"cloud.google.com/go/civil"
-
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/store"
 )
@@ -255,18 +253,16 @@ func (r *run) vanished(ctx context.Context, named map[string]bool, rows map[stri
 		if err := r.j.all(ctx, []string{i.ID}); err != nil {
 			return storeError{err}
 		}
-		var oldest civil.Date
+		oldest, told := r.e.Read.Oldest[account.ID]
+		if !told {
+			continue
+		}
 		total := 0
-		r.j.newest(i.ID, func(row *Row) {
-			total++
-			if named[row.current()] && (oldest == civil.Date{} || row.Written.Date.Before(oldest)) {
-				oldest = row.Written.Date
-			}
-		})
 		var missing []*Row
 		r.j.newest(i.ID, func(row *Row) {
+			total++
 			if row.State == Standing && row.Epoch == i.Epoch && row.Flag != TakenBack && !named[row.current()] &&
-				oldest != (civil.Date{}) && !row.Written.Date.Before(oldest) {
+				!row.Written.Date.Before(oldest) {
 				missing = append(missing, row)
 			}
 		})

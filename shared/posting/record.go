@@ -3,6 +3,7 @@ package posting
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"cloud.google.com/go/civil"
@@ -308,10 +309,18 @@ func (r *run) named(page *bank.Page) []string {
 	if !r.e.Read.Named || r.e.Read.Claiming {
 		return nil
 	}
-	ids := make([]string, len(page.Changed))
-	for i := range page.Changed {
-		ids[i] = page.Changed[i].ID
+	ids, oldest := make([]string, len(page.Changed)), maps.Clone(r.e.Read.Oldest)
+	if oldest == nil {
+		oldest = map[string]civil.Date{}
 	}
+	for i := range page.Changed {
+		t := &page.Changed[i]
+		ids[i] = t.ID
+		if d, known := oldest[t.Account]; !known || t.Date.Before(d) {
+			oldest[t.Account] = t.Date
+		}
+	}
+	r.e.Read.Oldest = oldest
 	return ids
 }
 

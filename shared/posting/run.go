@@ -512,6 +512,7 @@ func (r *run) read(ctx context.Context) error {
 			}
 			// What this attempt wrote and the next one does not name was never, or is no longer, at the bank.
 			r.e.Read.At, r.e.Read.Written, r.e.Read.No, r.e.Read.Named = r.e.Read.Origin, nil, r.e.Read.No+1, true
+			r.e.Read.Oldest = nil
 			continue
 		case err != nil:
 			return err
