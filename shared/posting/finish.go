@@ -118,6 +118,9 @@ func (r *run) close(ctx context.Context, last *bank.Page) error {
 	if errors.Is(err, errConfig) {
 		r.e.Read, r.e.Cursor, r.e.Synced = read, before.Cursor, before.Synced
 	}
+	if err == nil {
+		r.feeds = map[string][]*bank.Integration{} // what was read of them says that they lack history
+	}
 	return err
 }
 
