@@ -219,7 +219,8 @@ func (r *run) newer(ctx context.Context, rows map[string]*Row) error {
 	return nil
 }
 
-// unsettled adds the pending rows of a former item that no row of the new one claimed: under that name they never settle.
+// unsettled adds rows of a former item that no row of the new one claimed and that cannot stand: pending ones, which under
+// that name never settle, and those that the bank had taken back when the former item ended.
 func (r *run) unsettled(ctx context.Context, rows map[string]*Row) error {
 	is, err := r.byID(ctx, slices.Sorted(maps.Keys(r.e.Read.Serves)))
 	if err != nil {
@@ -233,7 +234,7 @@ func (r *run) unsettled(ctx context.Context, rows map[string]*Row) error {
 			return storeError{err}
 		}
 		r.j.newest(i.ID, func(row *Row) {
-			if row.State == Standing && row.Written.Pending && row.Epoch < i.Epoch && row.Flag != TakenBack {
+			if row.State == Standing && (row.Written.Pending || row.Waiting) && row.Epoch < i.Epoch && row.Flag != TakenBack {
 				rows[row.Integration+row.Key] = row
 			}
 		})

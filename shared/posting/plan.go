@@ -271,11 +271,11 @@ func (p *planner) claim(t *bank.Transaction, values Values) *wish {
 			(p.t.claims == exactly && r.Written.Text != values.Text) || (t.Pending && !r.Written.Pending) {
 			continue
 		}
-		if r.Written.Pending == t.Pending {
+		if r.Written.Pending == t.Pending && !r.Waiting {
 			return p.copy(r)
 		}
-		if found == nil {
-			found = r // pending when the former item was last read, settled now
+		if found == nil || found.Waiting {
+			found = r // pending when the former item was last read, settled now; or about to be taken back
 		}
 	}
 	if found == nil {

@@ -87,6 +87,7 @@ type history struct {
 	rows     []*row
 	feeds    []*feed
 	broken   []string
+	renewed  bool // the item was replaced
 	noise    bool // the person edits, posts and trashes
 }
 
@@ -346,6 +347,7 @@ func (h *history) renew() {
 		r.adrift = r.adrift || r.amended
 	}
 	h.connect()
+	h.renewed = true
 	for _, f := range h.feeds {
 		f.stirred = true
 	}
@@ -401,7 +403,7 @@ func (h *history) moves() {
 			if h.chance(0.3) {
 				tip := decimal.New(int64(100+h.rng.IntN(900)), -2)
 				s.Amount = &tip
-				r.amended = true
+				r.amended, r.adrift = true, r.adrift || h.renewed
 			}
 			id, err := h.bank.Settle(r.id, s)
 			must(err)
@@ -412,7 +414,7 @@ func (h *history) moves() {
 		if r := h.pick(func(r *row) bool { return true }); r != nil {
 			amount := decimal.New(int64(1+h.rng.IntN(5000)), -2)
 			must(h.bank.Amend(r.id, plaid.Amendment{Amount: &amount}))
-			r.amended = true
+			r.amended, r.adrift = true, r.adrift || h.renewed
 			h.log("bank: %s is now %s", r.token, amount)
 		}
 	case 9:
