@@ -25,6 +25,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	client "cloud.google.com/go/firestore/apiv1"
 	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
@@ -230,10 +231,15 @@ func (s *Store) runQuery(ctx context.Context, request *pb.RunQueryRequest, kind 
 	}
 }
 
-// ended makes an error that came after the end of ctx say so; gRPC's own is a status.
+// ended makes an error that came after the end of ctx say so; gRPC's own is a status. gRPC compares with the deadline by
+// itself, and so may notice that it has passed before ctx does.
 func ended(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
-		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	end := ctx.Err()
+	if deadline, ok := ctx.Deadline(); ok && end == nil && !time.Now().Before(deadline) {
+		end = context.DeadlineExceeded
+	}
+	if err != nil && end != nil && !errors.Is(err, end) {
+		return fmt.Errorf("%w: %w", end, err)
 	}
 	return err
 }

@@ -76,6 +76,7 @@ func (s *script) Commit(ctx context.Context, r *pb.CommitRequest) (*pb.CommitRes
 		select {
 		case <-s.hang:
 		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
 	return &pb.CommitResponse{}, s.next(&s.commits)
