@@ -81,6 +81,9 @@ type Read struct {
 	Renewed bool `json:"renewed,omitempty"`
 	Waiting bool `json:"waiting,omitempty"` // some segments hold removals that wait for the end
 	Deep    bool `json:"deep,omitempty"`
+	// Then is where a replay has ended. The read goes on from the cursor once more, for what the bank took back meanwhile:
+	// whoever reads from Then is not told of what was gone before. After that, Then is the cursor.
+	Then string `json:"then,omitempty"`
 	// Oldest is the oldest date that a Named read was given, by the bank's id of the account: what is older was not told.
 	Oldest map[string]civil.Date `json:"oldest,omitempty"`
 	// Written are the bank's ids that were recorded at this page. Should the page be read again, after a crash, what it

@@ -306,7 +306,7 @@ func idsOf(page *bank.Page, account string) []string {
 
 // named lists what a page names, where the end of the read must know.
 func (r *run) named(page *bank.Page) []string {
-	if !r.e.Read.Named || r.e.Read.Claiming {
+	if !r.e.Read.Named || r.e.Read.Claiming || r.e.Read.Then != "" {
 		return nil
 	}
 	ids, oldest := make([]string, len(page.Changed)), maps.Clone(r.e.Read.Oldest)

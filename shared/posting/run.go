@@ -115,12 +115,13 @@ type run struct {
 	books map[booking]*opened
 	j     *journal
 
-	done     []*Segment      // heard, to be filed with the next commit
-	stumbles int             // writes in a row that may not have reached a Book
-	sending  bool            // intents are being sent: a commit must not overlook a change of configuration
-	looked   bool            // the item was looked at in this run
-	loading  bool            // the history of a new item was not all there yet
-	left     map[string]bool // integrations that this run has left behind
+	done      []*Segment      // heard, to be filed with the next commit
+	mutations int             // reads that had to start over
+	stumbles  int             // writes in a row that may not have reached a Book
+	sending   bool            // intents are being sent: a commit must not overlook a change of configuration
+	looked    bool            // the item was looked at in this run
+	loading   bool            // the history of a new item was not all there yet
+	left      map[string]bool // integrations that this run has left behind
 }
 
 // booking is a Book as one user.
@@ -500,38 +501,65 @@ func (r *run) read(ctx context.Context) error {
 		page, err := call(ctx, r, BankCall, func(ctx context.Context) (bank.Page, error) {
 			return r.p.Banks[r.conn.Provider].Changes(ctx, bank.From{Token: r.token, At: r.e.Read.At, Deep: r.e.Read.Deep})
 		})
-		switch {
-		case errors.Is(err, bank.ErrCursor) && r.e.Read.At != "":
-			// Start over at the beginning of history: what is there already is recognised by its ids.
-			r.e.Cursor, r.e.Read = "", nil
-			return errConfig
-		case errors.Is(err, bank.ErrMutated):
-			if r.e.Read.No >= mutations {
-				r.e.Read = nil
-				return &bank.Error{Kind: bank.Retry, Code: bank.CodeOf(err), Err: err}
+		if err != nil {
+			if err := r.startOver(err); err != nil {
+				return err
 			}
-			// What this attempt wrote and the next one does not name was never, or is no longer, at the bank.
-			r.e.Read.At, r.e.Read.Written, r.e.Read.No, r.e.Read.Named = r.e.Read.Origin, nil, r.e.Read.No+1, true
-			r.e.Read.Oldest = nil
 			continue
-		case err != nil:
-			return err
 		}
 		if !r.e.Linked {
 			return r.idle(ctx, page)
 		}
+		if r.e.Read.Then != "" {
+			page.Changed, page.Unusable = nil, nil // what is new comes again from there on
+		}
 		if err := r.page(ctx, &page); err != nil {
 			return err
 		}
-		r.e.Read.At, r.e.Read.Written = page.Next, nil
-		switch {
-		case page.More:
-		case r.e.Read.Claiming:
-			r.e.Read.Claiming, r.e.Read.At = false, r.e.Read.Origin
-		default:
+		if r.e.Read.past(&page, r.e.Cursor) {
 			return r.finish(ctx, &page)
 		}
 	}
+}
+
+// past moves a read on past a page, and reports whether that was the last one.
+func (read *Read) past(page *bank.Page, cursor string) bool {
+	read.At, read.Written = page.Next, nil
+	switch {
+	case page.More:
+		return false
+	case read.Claiming:
+		read.Claiming, read.At = false, read.Origin
+		return false
+	case read.Replay && page.Complete && read.Then == "":
+		read.Then, read.At = page.Next, cursor
+		return false
+	case read.Then != "":
+		page.Next, page.Complete = read.Then, true
+	}
+	return true
+}
+
+// startOver takes a read back to where it must begin again, where the bank's answer asks for that; other errors are returned.
+func (r *run) startOver(err error) error {
+	read := r.e.Read
+	switch {
+	case errors.Is(err, bank.ErrCursor) && read.At != "":
+		// Start over at the beginning of history: what is there already is recognised by its ids.
+		r.e.Cursor, r.e.Read = "", nil
+		return errConfig
+	case !errors.Is(err, bank.ErrMutated):
+		return err
+	case read.Then != "":
+		read.At = r.e.Cursor
+	default:
+		// What this attempt wrote and the next one does not name was never, or is no longer, at the bank.
+		read.At, read.Written, read.Oldest, read.No, read.Named = read.Origin, nil, nil, read.No+1, true
+	}
+	if r.mutations++; r.mutations > mutations {
+		return &bank.Error{Kind: bank.Retry, Code: bank.CodeOf(err)}
+	}
+	return nil
 }
 
 // idle ends the read of a connection that feeds no Book: it only told the bank that we listen. The cursor stays, so that
