@@ -29,7 +29,7 @@ func file(t *testing.T, s store.Store, connection string, seq int64, rows ...*po
 
 func row(id string, day int, change func(*posting.Row)) *posting.Row {
 	r := &posting.Row{
-		Key: "plaid_" + id, Integration: integration, IDs: []string{id}, State: posting.Standing, Record: "r-" + id,
+		Key: "bank_" + id, Integration: integration, IDs: []string{id}, State: posting.Standing, Record: "r-" + id,
 		Written: posting.Values{Date: civil.Date{Year: 2026, Month: time.January, Day: 1}.AddDays(day), Amount: decimal.New(1250, -2), Direction: bank.Out},
 	}
 	if change != nil {
@@ -67,7 +67,7 @@ func TestAttentionGivesTheNewestVersionOfRowsThatStillNeedAPerson(t *testing.T) 
 	// Another connection took the account over: its name sorts before, its epoch counts.
 	file(t, s, "b0", 1, row("e", 0, func(r *posting.Row) { aside(r); r.Epoch = 1 }))
 	file(t, s, "c1", 5, row("e", 0, nil))
-	if diff := cmp.Diff([]string{"plaid_b", "plaid_a", "plaid_e"}, keys(t, s)); diff != "" {
+	if diff := cmp.Diff([]string{"bank_b", "bank_a", "bank_e"}, keys(t, s)); diff != "" {
 		t.Error(diff)
 	}
 	rows, err := posting.Attention(t.Context(), s, integration)
@@ -80,9 +80,9 @@ func TestAttentionGivesTheNewestVersionOfRowsThatStillNeedAPerson(t *testing.T) 
 func TestARowThatCannotBeReadIsShownToo(t *testing.T) {
 	s := memory.New()
 	file(t, s, "c1", 1, row("a", 1, aside), &posting.Row{
-		Key: "plaid_b", Integration: integration, IDs: []string{"b"}, State: posting.Aside, Reason: posting.ReasonUnusable,
+		Key: "bank_b", Integration: integration, IDs: []string{"b"}, State: posting.Aside, Reason: posting.ReasonUnusable,
 	})
-	if diff := cmp.Diff([]string{"plaid_a", "plaid_b"}, keys(t, s)); diff != "" {
+	if diff := cmp.Diff([]string{"bank_a", "bank_b"}, keys(t, s)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -110,7 +110,7 @@ func TestAttentionIsBoundedAndKeepsTheNewest(t *testing.T) {
 	}
 	reads := &counting{Reader: s}
 	rows, err := posting.Attention(t.Context(), reads, integration)
-	if err != nil || len(rows) != 200 || rows[0].Key != "plaid_1999" || rows[199].Key != "plaid_1800" {
+	if err != nil || len(rows) != 200 || rows[0].Key != "bank_1999" || rows[199].Key != "bank_1800" {
 		t.Errorf("%d rows, the first %+v, %v", len(rows), rows[0], err)
 	}
 	if reads.finds > 10 {
