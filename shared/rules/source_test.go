@@ -9,19 +9,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 )
 
 // Words that are looked for are put together here, so that this file does not break its own rules.
 var (
 	unfinished = regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|X` + `XX|HA` + `CK)\b`)
 	somebodys  = regexp.MustCompile(`(^|[^\w.])(/(ho` + `me|Us` + `ers|ro` + `ot|wo` + `rk|workspace)/\w|C:\\\\?Us` + `ers)`)
-	provider   = regexp.MustCompile(`(?i)pla` + `id|plug` + `gy`)
 	reasoned   = regexp.MustCompile(`^//no` + `lint:[a-z]+(,[a-z]+)* // \S|^// #no` + `sec G\d+ -- \S`)
 	silencing  = regexp.MustCompile(`^//\s*(no` + `lint|#no` + `sec)\b`)
 )
 
-// providerHomes are where the providers' names may stand.
-var providerHomes = []string{"shared/bank/plaid", "shared/bank/pluggy", "shared/config", "functions/app", "shared/sandbox", "shared/posting/sim", "scripts", "infra"}
+// providerHomes are where the providers' names may stand, besides their own folders.
+var providerHomes = []string{"shared/config", "functions/app", "shared/sandbox", "shared/posting/sim", "scripts", "infra"}
 
 var sourceRules = []rule{
 	{
@@ -48,7 +48,7 @@ var sourceRules = []rule{
 			source("shared/bank/plaid/item.go", "package pla"+"id"), source("functions/app/app.go", "package app // pla"+"id.New"),
 			source("functions/link/link_test.go", "package link // Pla"+"id"),
 		},
-		plants: []plant{source("functions/link/link.go", "package link // as Pla"+"id does"), source("shared/posting/run.go", "package posting\nvar isPlug"+"gy bool")},
+		plants: []plant{source("functions/link/link.go", "package link // as Pla"+"id does"), source("shared/posting/run.go", "package posting\nvar isPlug"+"gy bool"), aThirdProvider},
 	},
 	{
 		name:  "the framework neither decodes nor serves",
@@ -97,6 +97,14 @@ var sourceRules = []rule{
 	},
 }
 
+// aThirdProvider has a folder of its own, and is named elsewhere too.
+func aThirdProvider(t *testing.T) *tree {
+	t.Helper()
+	tr := source("functions/link/link.go", "package link // as Tinkle does")(t)
+	tr.packages = []pkg{{name: "shared/bank/tinkle"}}
+	return tr
+}
+
 func onePackageComment(t *tree) (violations []string) {
 	production, comments := map[string]bool{}, map[string][]string{}
 	for _, f := range t.goFiles() {
@@ -122,9 +130,26 @@ func onePackageComment(t *tree) (violations []string) {
 	return violations
 }
 
+// providers are the two that the project is for, and all that have a folder.
+func (t *tree) providers() []string {
+	names := []string{"pla" + "id", "plug" + "gy"}
+	for _, p := range t.packages {
+		if a := adapter(p.name); path.Dir(a) == "shared/bank" {
+			names = append(names, path.Base(a))
+		}
+	}
+	return names
+}
+
 func providersAtHome(t *tree) (violations []string) {
+	names := t.providers()
+	provider := regexp.MustCompile("(?i)" + strings.Join(names, "|"))
+	homes := slices.Clone(providerHomes)
+	for _, name := range names {
+		homes = append(homes, "shared/bank/"+name)
+	}
 	for _, f := range t.goFiles() {
-		if f.isTest() || below(f.dir(), providerHomes...) {
+		if f.isTest() || below(f.dir(), homes...) {
 			continue
 		}
 		for i, line := range strings.Split(f.text, "\n") {
