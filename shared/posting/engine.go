@@ -102,6 +102,16 @@ var Engines = store.Kind[Engine]{
 	Due:  func(e *Engine) time.Time { return e.Due },
 }
 
+// share is the part of an Engine that others than its holder write: all that a commit must read.
+type share struct {
+	Asked  int64 `json:"asked"`
+	Deep   bool  `json:"deep"`
+	Config int64 `json:"config"`
+	Lease  Lease `json:"lease"`
+}
+
+var shares = store.Kind[share]{Name: Engines.Name}
+
 // ErrFenced: another process has taken over the connection; whoever gets it must stop without writing.
 var ErrFenced = errors.New("another holder has the connection")
 
@@ -159,7 +169,10 @@ func (e *Engine) Adopt(integration string, from *Engine) {
 func (p *Poster) ring(ctx context.Context, connection string, deep bool) (held *Engine, err error) {
 	err = p.Store.Update(ctx, func(tx store.Tx) error {
 		held = nil
-		e, err := Load(tx, connection)
+		e, err := Engines.Load(tx, connection)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil // whoever connects it rings once it is there
+		}
 		if err != nil {
 			return err
 		}

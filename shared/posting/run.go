@@ -88,11 +88,7 @@ func (p *Poster) Post(ctx context.Context, m events.Message) error {
 // once it is known.
 func (p *Poster) resolve(ctx context.Context, m events.Message) (string, error) {
 	if m.Connection != "" {
-		_, err := store.Connections.Get(ctx, p.Store, m.Connection)
-		if errors.Is(err, store.ErrNotFound) {
-			return "", nil
-		}
-		return m.Connection, err
+		return m.Connection, nil
 	}
 	found, err := store.Connections.Find(ctx, p.Store, store.Query{Field: store.ByItem, Any: []string{store.ItemKey(m.Provider, m.Item)}, Limit: 1})
 	if err != nil || len(found) == 0 {
@@ -143,7 +139,7 @@ func (r *run) commit(ctx context.Context, strict bool, extra func(tx store.Tx) (
 	var next Engine
 	var config int64
 	err := r.p.Store.Update(ctx, func(tx store.Tx) error {
-		now, err := Engines.Load(tx, r.e.Connection)
+		now, err := shares.Load(tx, r.e.Connection)
 		if err != nil {
 			return err
 		}
@@ -251,7 +247,7 @@ func (r *run) backoff(failures int) time.Duration {
 func (r *run) letGo(ctx context.Context, how func(*Engine)) error {
 	var next Engine
 	err := r.p.Store.Update(ctx, func(tx store.Tx) error {
-		now, err := Engines.Load(tx, r.e.Connection)
+		now, err := shares.Load(tx, r.e.Connection)
 		if err != nil {
 			return err
 		}

@@ -4,10 +4,11 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 // Store is a database of documents. All methods are safe for concurrent use. What breaks a rule that is written here, such

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ func main() {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
+	debug.SetGCPercent(800) // histories are small and many
 	if *only != 0 {
 		os.Exit(replay(*only))
 	}

@@ -575,19 +575,42 @@ func (h *history) repeat(name string, times int, span time.Duration, do func()) 
 	}
 }
 
-// schedule is sync, once a minute.
+// schedule is sync, once a minute, and the bank's own clock.
 func (h *history) schedule(span time.Duration) {
-	for t := time.Duration(0); t < span; t += time.Minute {
-		h.spawn("sync", t, func() {
+	h.spawn("sync", 0, func() {
+		for until := h.now.Add(span); h.now.Before(until); h.sleep(time.Minute) {
+			if due := h.bank.Due(); !due.IsZero() && !due.After(h.now) {
+				h.bank.Tick()
+				h.announce()
+			}
 			due, err := posting.Rings(context.Background(), h.store, h.now, 10)
 			must(err)
-			h.bank.Tick()
-			h.announce()
 			for _, e := range due {
-
 				h.broker.send(events.Message{Connection: e.Connection})
 			}
-		})
+			if len(due) == 0 && h.calm {
+				h.rest(until)
+			}
+		}
+	})
+}
+
+// rest passes the minutes in which nothing can be due.
+func (h *history) rest(until time.Time) {
+	engines, err := posting.Rings(context.Background(), h.store, until.Add(24*time.Hour), 1)
+	must(err)
+	next := h.bank.Due()
+	if len(engines) > 0 && (next.IsZero() || engines[0].Due.Before(next)) {
+		next = engines[0].Due
+	}
+	if next.IsZero() || next.After(until) {
+		next = until
+	}
+	if len(h.queue) > 0 && h.queue[0].wake.Before(next) { // whoever is still at work may make something due
+		next = h.queue[0].wake
+	}
+	if wait := next.Sub(h.now).Truncate(time.Minute); wait > 0 {
+		h.sleep(wait)
 	}
 }
 

@@ -19,6 +19,8 @@ type world struct {
 	rng   *rand.Rand
 	now   time.Time
 	queue processes
+	free  []*process
+	all   []*process
 	order int // breaks ties of equal times
 	at    *process
 	trace *strings.Builder // nil where nobody reads it
@@ -33,9 +35,10 @@ type process struct {
 	name string
 	wake time.Time
 	rank int
-	next func() (struct{}, bool)
+	do   func()
+	next func() (busy, lives bool)
 	stop func()
-	give func(struct{}) bool
+	give func(busy bool) bool
 }
 
 // killed unwinds a process that dies.
@@ -49,20 +52,43 @@ var start = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 
 // spawn starts a process after a while.
 func (w *world) spawn(name string, after time.Duration, do func()) {
-	p := &process{name: name, wake: w.now.Add(after)}
-	p.next, p.stop = iter.Pull(func(yield func(struct{}) bool) {
-		p.give = yield
-		defer func() {
-			if died := recover(); died != nil {
-				if _, mine := died.(killed); !mine {
-					panic(died)
-				}
-				w.log("dies")
-			}
-		}()
-		do()
-	})
+	p := w.idle()
+	p.name, p.wake, p.do = name, w.now.Add(after), do
 	w.push(p)
+}
+
+// idle gives a process that has nothing to do: a new one costs a stack that must grow first.
+func (w *world) idle() *process {
+	if n := len(w.free); n > 0 {
+		p := w.free[n-1]
+		w.free = w.free[:n-1]
+		return p
+	}
+	p := &process{}
+	p.next, p.stop = iter.Pull(func(yield func(bool) bool) {
+		p.give = yield
+		for {
+			w.attempt(p.do)
+			if !yield(false) {
+				return
+			}
+		}
+	})
+	w.all = append(w.all, p)
+	return p
+}
+
+// attempt runs what a process does to its end, or to its death.
+func (w *world) attempt(do func()) {
+	defer func() {
+		if died := recover(); died != nil {
+			if _, mine := died.(killed); !mine {
+				panic(died)
+			}
+			w.log("dies")
+		}
+	}()
+	do()
 }
 
 func (w *world) push(p *process) {
@@ -84,8 +110,10 @@ func (w *world) run(until time.Time) error {
 			w.now = p.wake
 		}
 		w.at = p
-		if _, lives := p.next(); lives {
+		if busy, _ := p.next(); busy {
 			w.push(p)
+		} else {
+			w.free = append(w.free, p)
 		}
 		w.at = nil
 		if w.calls > maxCalls {
@@ -100,7 +128,7 @@ func (w *world) run(until time.Time) error {
 
 // close ends what still runs.
 func (w *world) close() {
-	for _, p := range w.queue {
+	for _, p := range w.all {
 		p.stop()
 	}
 }
@@ -109,7 +137,7 @@ func (w *world) close() {
 func (w *world) sleep(d time.Duration) {
 	p := w.at
 	p.wake = w.now.Add(d)
-	if !p.give(struct{}{}) {
+	if !p.give(true) {
 		panic(killed{})
 	}
 	w.at = p
