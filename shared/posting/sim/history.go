@@ -64,6 +64,15 @@ func run(seed uint64, trace *strings.Builder) error {
 	return nil
 }
 
+// traceOf writes down what happens in the history of a seed.
+func traceOf(seed uint64) string {
+	var trace strings.Builder
+	if err := run(seed, &trace); err != nil {
+		fmt.Fprintln(&trace, err)
+	}
+	return trace.String()
+}
+
 const (
 	owner      = "owner@example.com"
 	connection = "conn"
@@ -114,9 +123,10 @@ type feed struct {
 	everPen bool
 	stirred bool // was paused, removed or fed by a new item: removals at the bank may have been missed
 	live    bool
-	silent  bool            // "removed" was answered
-	touched map[string]bool // records that the person has changed, by id
-	trashed map[string]bool // tokens whose record the person has trashed
+	silent  bool              // "removed" was answered
+	touched map[string]bool   // records that the person has changed, by id
+	wants   map[string]string // the amount that the person gave a record, by id
+	trashed map[string]bool   // tokens whose record the person has trashed
 }
 
 func (h *history) begin() {
@@ -144,7 +154,7 @@ func (h *history) begin() {
 		Now: clock, Sleep: h.Sleep, Rand: h.rng.Float64,
 	}
 	if h.trace != nil {
-		h.post.Log = slog.New(slog.NewTextHandler(lines{h.world}, nil))
+		h.post.Log = slog.New(slog.NewTextHandler(lines{h.world}, &slog.HandlerOptions{ReplaceAttr: untimed}))
 	}
 	h.broker.post = h.post.Post
 	h.openBank()
@@ -172,7 +182,15 @@ func (h *history) fail(format string, args ...any) {
 	h.log("VIOLATION: %s", h.broken[len(h.broken)-1])
 }
 
+// lines are log lines in a trace, whose clock is the history's.
 type lines struct{ w *world }
+
+func untimed(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
 
 func (l lines) Write(p []byte) (int, error) {
 	l.w.log("%s", strings.TrimSpace(string(p)))
@@ -222,7 +240,7 @@ func (h *history) openBooks() {
 		for a := range h.accounts {
 			made, err := h.books.CreateAccounts(bkper.Caller{Email: owner}, book.ID, []bkper.Account{{Name: fmt.Sprintf("Bank %d", a), Type: bkper.Asset}})
 			must(err)
-			h.feeds = append(h.feeds, &feed{book: book.ID, account: a, to: made.Items[0].ID, touched: map[string]bool{}, trashed: map[string]bool{}})
+			h.feeds = append(h.feeds, &feed{book: book.ID, account: a, to: made.Items[0].ID, touched: map[string]bool{}, wants: map[string]string{}, trashed: map[string]bool{}})
 		}
 	}
 }
@@ -390,8 +408,44 @@ func (h *history) pick(want func(*row) bool) *row {
 	return fit[h.rng.IntN(len(fit))]
 }
 
-// moves does one thing at the bank.
+// moves does one thing at the bank, or several in quick succession.
 func (h *history) moves() {
+	h.move()
+	for h.chance(0.3) {
+		h.sleep(h.between(10*time.Millisecond, 600*time.Millisecond))
+		h.move()
+	}
+	if h.chance(0.1) { // one row, changed again and again while it is being recorded
+		if r := h.pick(func(r *row) bool { return true }); r != nil {
+			for range 2 + h.rng.IntN(4) {
+				h.amend(r)
+				h.sleep(h.between(100*time.Millisecond, 40*time.Second))
+			}
+		}
+	}
+}
+
+// amend changes the amount of a row at the bank.
+func (h *history) amend(r *row) {
+	if r.gone {
+		return
+	}
+	amount := decimal.New(int64(1+h.rng.IntN(5000)), -2)
+	must(h.bank.Amend(r.id, plaid.Amendment{Amount: &amount}))
+	r.amended, r.adrift = true, r.adrift || h.renewed
+	h.log("bank: %s is now %s", r.token, amount)
+	h.announce()
+}
+
+// vanish takes a row off the bank's statement.
+func (h *history) vanish(r *row) {
+	must(h.bank.Vanish(r.id))
+	r.gone = true
+	h.log("bank: %s vanishes", r.token)
+	h.announce()
+}
+
+func (h *history) move() {
 	switch h.rng.IntN(12) {
 	case 0, 1, 2:
 		h.addRow(false, h.chance(0.3))
@@ -412,16 +466,11 @@ func (h *history) moves() {
 		}
 	case 8:
 		if r := h.pick(func(r *row) bool { return true }); r != nil {
-			amount := decimal.New(int64(1+h.rng.IntN(5000)), -2)
-			must(h.bank.Amend(r.id, plaid.Amendment{Amount: &amount}))
-			r.amended, r.adrift = true, r.adrift || h.renewed
-			h.log("bank: %s is now %s", r.token, amount)
+			h.amend(r)
 		}
 	case 9:
 		if r := h.pick(func(r *row) bool { return true }); r != nil {
-			must(h.bank.Vanish(r.id))
-			r.gone = true
-			h.log("bank: %s vanishes", r.token)
+			h.vanish(r)
 		}
 	case 10:
 		if r := h.pick(func(r *row) bool { return !r.pending }); r != nil && h.chance(0.5) {
@@ -441,9 +490,9 @@ func (h *history) moves() {
 // announce sends the bank's webhooks, some of which are lost.
 func (h *history) announce() {
 	h.bank.Announce()
-	for range h.bank.Drain() {
-		if !h.chance(h.broker.lost) {
-			h.ring()
+	for _, w := range h.bank.Drain() {
+		if w.Code == "SYNC_UPDATES_AVAILABLE" && !h.chance(h.broker.lost) {
+			h.broker.send(events.Message{Provider: "bank", Item: w.ItemID})
 		}
 	}
 }
@@ -469,14 +518,16 @@ func (h *history) hand() {
 	case 0:
 		amount := decimal.New(int64(1+h.rng.IntN(5000)), -2).String()
 		if _, err := hand.Edit(t.ID, bkper.Edit{Amount: &amount}); err == nil {
-			f.touched[t.ID] = true
+			f.touched[t.ID], f.wants[t.ID] = true, amount
 			h.log("person: %s %q is now %s", t.ID, t.Description, amount)
+			h.amendToo(t)
 		}
 	case 1:
 		text := t.Description + " seen"
 		if _, err := hand.Edit(t.ID, bkper.Edit{Description: &text}); err == nil {
 			f.touched[t.ID] = true
 			h.log("person: %s is now %q", t.ID, text)
+			h.amendToo(t)
 		}
 	case 2:
 		if _, err := hand.Trash(t.ID); err == nil {
@@ -484,6 +535,13 @@ func (h *history) hand() {
 			f.trashed[tokenOf(t.Description)] = true
 			h.log("person: trashes %s %q", t.ID, t.Description)
 		}
+	}
+}
+
+// amendToo lets the bank change a row that the person has just changed.
+func (h *history) amendToo(t bkper.Transaction) {
+	if r := h.pick(func(r *row) bool { return r.token == tokenOf(t.Description) }); r != nil && h.chance(0.4) {
+		h.amend(r)
 	}
 }
 
@@ -508,6 +566,12 @@ func (h *history) changes() {
 	case h.chance(0.3):
 		f.from = f.from.AddDays(-h.rng.IntN(60))
 		h.save(f, false)
+		if h.chance(0.4) {
+			h.sleep(h.between(10*time.Millisecond, 400*time.Millisecond))
+			if r := h.pick(func(r *row) bool { return true }); r != nil {
+				h.vanish(r)
+			}
+		}
 	case h.chance(0.3):
 		f.pending = !f.pending
 		h.save(f, false)
@@ -516,6 +580,10 @@ func (h *history) changes() {
 		h.sleep(h.between(0, 10*time.Minute))
 		h.save(f, false)
 	case h.chance(0.5):
+		if h.chance(0.6) { // while something is being recorded
+			h.move()
+			h.sleep(h.between(10*time.Millisecond, 400*time.Millisecond))
+		}
 		h.remove(f)
 		h.sleep(h.between(0, 10*time.Minute))
 		if h.chance(0.8) && !f.live {
@@ -680,6 +748,9 @@ func (h *history) checkFeed(f *feed, truth map[string]*atBank) error {
 	for token, ts := range standing {
 		untouched := 0
 		for _, t := range ts {
+			if want := f.wants[t.ID]; want != "" && !fromBook(t).Amount.Equal(decimal.RequireFromString(want)) {
+				return fmt.Errorf("overwritten: %s is %s in the Book, a person had made it %s", token, *t.Amount, want)
+			}
 			if !f.touched[t.ID] {
 				untouched++
 			}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// planted are bugs that people have made in programs like this one, and those that this machinery found in its own. Each is
+// one edit of the real code; a simulator that does not see it within a thousand histories is not to be believed.
+var planted = []struct{ name, file, old, new string }{
+	{
+		"an error is acknowledged", "shared/posting/run.go",
+		"	if err != nil || e == nil {\n		return err\n	}", "	if err != nil || e == nil {\n		return nil\n	}",
+	},
+	{
+		"the cursor moves before the rows are written", "shared/posting/record.go",
+		"	r.miss(page)\n", "	r.miss(page)\n	r.e.Read.At = page.Next\n",
+	},
+	{
+		"records are created without a remote id", "shared/posting/plan.go",
+		"RemoteIDs: []string{row.Key}, Date: tx.Date", "RemoteIDs: nil, Date: tx.Date",
+	},
+	{
+		"what is open is sent again blindly", "shared/posting/finish.go",
+		"if err := r.hear(ctx, b, open); err != nil {\n			return err\n		}", "for _, row := range open {\n			row.forgo()\n		}\n		_ = b",
+	},
+	{
+		"nobody holds a lease", "shared/posting/engine.go",
+		"case !e.Lease.Held(now):", "case true:",
+	},
+	{
+		"a lease ends while a call is under way", "shared/posting/run.go",
+		"	if r.e.Lease.Until.Sub(r.now()) > limit {\n		return nil\n	}\n	return r.commit(ctx, false, nil)", "	return nil",
+	},
+	{
+		"an older holder is not fenced off", "shared/posting/run.go",
+		"		if now.Lease.Fence != r.e.Lease.Fence {\n			return ErrFenced\n		}\n		if config", "		if config",
+	},
+	{
+		"a ring during the work is lost", "shared/posting/engine.go",
+		"			e.Asked++\n			e.Deep = e.Deep || deep", "			return nil",
+	},
+	{
+		"the holder goes without looking whether somebody rang", "shared/posting/run.go",
+		"again = e.Asked > e.Reading || e.Config != r.config; again", "again = false; again",
+	},
+	{
+		"pages of an abandoned read are kept", "shared/posting/run.go",
+		"read.Origin, nil, nil, read.No+1, true", "read.Origin, nil, nil, read.No, read.Named",
+	},
+	{
+		"a settled row does not find its pending one", "shared/posting/plan.go",
+		"		w = p.find(t.PendingID)\n", "",
+	},
+	{
+		"a removal is done at once", "shared/posting/plan.go",
+		"		w.row.Waiting, w.intent = true, \"\"", "		w.intent = ToTrash",
+	},
+	{
+		"a record that a person trashed comes back", "shared/posting/deliver.go",
+		"		for _, trashed := range []bool{false, true} {\n			if found[row.Key] != nil {", "		for _, trashed := range []bool{false} {\n			if found[row.Key] != nil {",
+	},
+	{
+		"a person's amount is overwritten", "shared/posting/plan.go",
+		"now.Amount.Equal(was.Amount), func()", "true, func()",
+	},
+	{
+		"a removed integration is written to", "shared/posting/run.go",
+		"(strict || r.sending) && config != r.config", "false",
+	},
+	{
+		"one bank row in two Books is taken for one", "shared/posting/finish.go",
+		"				rows[row.Integration+row.Key] = row\n			case", "				rows[row.Key] = row\n			case",
+	},
+	{
+		"a page that is read again forgets what it wrote", "shared/posting/record.go",
+		"	if len(r.e.Read.Written) == 0 {", "	if true {",
+	},
+	{
+		"a waiting row is taken back though it has settled", "shared/posting/finish.go",
+		"	if err := r.newer(ctx, rows); err != nil {\n		return nil, err\n	}\n", "",
+	},
+	{
+		"what recovery heard is forgotten", "shared/posting/finish.go",
+		"	for _, s := range r.e.Open {\n		r.j.note(s)\n	}\n	r.done", "	r.done",
+	},
+	{
+		"a new item is not recognised", "shared/posting/save.go",
+		"			i.Epoch++\n			i.Want++\n			moved", "			i.Want++\n			moved",
+	},
+	{
+		"a replay's cursor is taken at once", "shared/posting/run.go",
+		"case read.Replay && page.Complete && read.Then == \"\":", "case false:",
+	},
+}
+
+func TestEveryPlantedBugIsSeen(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("builds the simulator once for each bug")
+	}
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bug := range planted {
+		t.Run(strings.ReplaceAll(bug.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			out, failed := simulate(t, root, bug.file, bug.old, bug.new)
+			if !failed {
+				t.Errorf("a thousand histories did not see it:\n%s", out)
+			}
+			t.Log(lastLine(out))
+		})
+	}
+}
+
+func TestThePlantedBugsAreWhatFails(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("builds the simulator")
+	}
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, failed := simulate(t, root, "shared/posting/run.go", "package posting", "package posting"); failed {
+		t.Errorf("without a bug:\n%s", lastLine(out))
+	}
+}
+
+// simulate builds the simulator with one file edited, in an overlay that touches no file of the tree, and runs it.
+func simulate(t *testing.T, root, file, old, edited string) (out string, failed bool) {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(root, file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(text), old) != 1 {
+		t.Fatalf("%s has %d places to plant the bug in, not one", file, strings.Count(string(text), old))
+	}
+	replaced := filepath.Join(dir, "edited.go")
+	if err := os.WriteFile(replaced, []byte(strings.Replace(string(text), old, edited, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {path: replaced}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlayFile, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "sim")
+	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlayFile, "-o", binary, "./scripts/cmd/sim")
+	build.Dir = root
+	if text, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, text)
+	}
+	run, err := exec.CommandContext(t.Context(), binary, "-seeds", "1000").CombinedOutput()
+	return string(run), err != nil
+}
+
+func lastLine(out string) string {
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	return lines[len(lines)-1]
+}
