@@ -33,6 +33,13 @@ type heard struct {
 	secrets map[string]string // value: what it is
 	calls   map[string]int    // at the sandbox, by path
 	asked   map[string][]string
+	hook    *webhookHeard // the last one
+}
+
+// webhookHeard is a webhook as it came.
+type webhookHeard struct {
+	header http.Header
+	body   string
 }
 
 // statement is something that left the functions.
@@ -170,6 +177,12 @@ func (h *heard) functions(next http.Handler) http.Handler {
 		where := r.Method + " " + r.URL.Path
 		if r.URL.Path == "/poster" || strings.HasSuffix(r.URL.Path, "/push") {
 			h.say(statement{where: "message to " + where, text: decodedPush(h.read(r))})
+		}
+		if r.URL.Path == "/webhook/plaid" && r.Header.Get(badRequest) == "" {
+			hook := &webhookHeard{r.Header.Clone(), h.read(r)}
+			h.mu.Lock()
+			h.hook = hook
+			h.mu.Unlock()
 		}
 		t := &tee{ResponseWriter: out}
 		next.ServeHTTP(t, r)
