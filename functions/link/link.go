@@ -238,25 +238,52 @@ func (l *Link) account(ctx context.Context, who caller.Caller, b ledger.Book, of
 	case strings.ContainsFunc(r.Create, unseen):
 		return ledger.Account{}, web.Invalid("/create", "Leave out of the name what cannot be seen: line breaks, other control characters, and marks of writing direction.")
 	}
+	found, ok := named(b, r.Account, name)
+	if !ok && name != "" {
+		return l.create(ctx, who, b.ID, ledger.Account{Name: name, Type: wanted})
+	}
+	if !ok {
+		return found, web.Unprocessable("no_such_account", "/account", "The Book has no such Account. Reload the list of its Accounts.")
+	}
+	return found, feedable(found)
+}
+
+// named finds an Account by its id, or by its name.
+func named(b ledger.Book, id, name string) (ledger.Account, bool) {
 	at := slices.IndexFunc(b.Accounts, func(a ledger.Account) bool {
-		return a.ID == r.Account || (name != "" && strings.EqualFold(a.Name, name))
+		return a.ID == id || (name != "" && strings.EqualFold(a.Name, name))
 	})
-	if at < 0 && name != "" {
-		a, err := l.Books.CreateAccount(ctx, who.Token, b.ID, ledger.Account{Name: name, Type: wanted})
-		if errors.Is(err, ledger.ErrRefused) {
-			err = web.Unprocessable("account_refused", "/create", "The Book refuses to create this Account. Try another name, or create it in the Book and choose it.").Because(err)
-		}
-		return a, access.ExplainLedger(err)
+	if at < 0 {
+		return ledger.Account{}, false
 	}
+	return b.Accounts[at], true
+}
+
+func feedable(a ledger.Account) error {
 	switch {
-	case at < 0:
-		return ledger.Account{}, web.Unprocessable("no_such_account", "/account", "The Book has no such Account. Reload the list of its Accounts.")
-	case b.Accounts[at].Archived:
-		return ledger.Account{}, web.Unprocessable("account_archived", "/account", "This Account is archived. Restore it in the Book, or choose another one.")
-	case b.Accounts[at].Type != ledger.Asset && b.Accounts[at].Type != ledger.Liability:
-		return ledger.Account{}, web.Unprocessable("account_type", "/account", "A bank account can only feed an asset or a liability Account. Choose another one.")
+	case a.Archived:
+		return web.Unprocessable("account_archived", "/account", "This Account is archived. Restore it in the Book, or choose another one.")
+	case a.Type != ledger.Asset && a.Type != ledger.Liability:
+		return web.Unprocessable("account_type", "/account", "A bank account can only feed an asset or a liability Account. Choose another one.")
 	}
-	return b.Accounts[at], nil
+	return nil
+}
+
+// create makes an Account. The Book refuses a name that it has: then another save made it since the Book was read, and two
+// at once shall make one.
+func (l *Link) create(ctx context.Context, who caller.Caller, book string, a ledger.Account) (ledger.Account, error) {
+	made, err := l.Books.CreateAccount(ctx, who.Token, book, a)
+	if !errors.Is(err, ledger.ErrRefused) {
+		return made, access.ExplainLedger(err)
+	}
+	b, again := l.Books.Book(ctx, who.Token, book)
+	if again != nil {
+		return made, access.ExplainLedger(again)
+	}
+	if made, ok := named(b, "", a.Name); ok {
+		return made, feedable(made)
+	}
+	return made, web.Unprocessable("account_refused", "/create", "The Book refuses to create this Account. Try another name, or create it in the Book and choose it.").Because(err)
 }
 
 // longestName is in characters.
