@@ -57,12 +57,12 @@ var planted = []struct{ name, file, old, new string }{
 		"		w = p.find(t.PendingID)\n", "",
 	},
 	{
-		"a removal is done at once", "shared/posting/plan.go",
-		"		w.row.Waiting, w.intent = true, \"\"", "		w.intent = ToTrash",
-	},
-	{
 		"a record that a person trashed comes back", "shared/posting/deliver.go",
 		"		for _, trashed := range []bool{false, true} {\n			if found[row.Key] != nil {", "		for _, trashed := range []bool{false} {\n			if found[row.Key] != nil {",
+	},
+	{
+		"what a person trashed is recorded again", "shared/posting/plan.go",
+		"	case Hand:\n	}", "	case Hand:\n		if wanted {\n			p.create(w, t, values)\n		}\n	}",
 	},
 	{
 		"a person's amount is overwritten", "shared/posting/plan.go",

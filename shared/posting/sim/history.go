@@ -126,6 +126,7 @@ type feed struct {
 	silent  bool              // "removed" was answered
 	touched map[string]bool   // records that the person has changed, by id
 	wants   map[string]string // the amount that the person gave a record, by id
+	binned  map[string]bool   // remote ids of records that the person has trashed
 	trashed map[string]bool   // tokens whose record the person has trashed
 }
 
@@ -164,6 +165,9 @@ func (h *history) begin() {
 
 func ledgerOf(h *history) ledger.Ledger {
 	return books{h.world, h.books, func(book string, op ledger.Operation, batch []ledger.Transaction) {
+		if op == ledger.Create && h.noise && h.chance(0.05) {
+			h.spawn("person", h.between(time.Millisecond, time.Second), h.trashes)
+		}
 		for _, f := range h.feeds {
 			if f.book != book || !f.silent {
 				continue
@@ -240,7 +244,7 @@ func (h *history) openBooks() {
 		for a := range h.accounts {
 			made, err := h.books.CreateAccounts(bkper.Caller{Email: owner}, book.ID, []bkper.Account{{Name: fmt.Sprintf("Bank %d", a), Type: bkper.Asset}})
 			must(err)
-			h.feeds = append(h.feeds, &feed{book: book.ID, account: a, to: made.Items[0].ID, touched: map[string]bool{}, wants: map[string]string{}, trashed: map[string]bool{}})
+			h.feeds = append(h.feeds, &feed{book: book.ID, account: a, to: made.Items[0].ID, touched: map[string]bool{}, wants: map[string]string{}, binned: map[string]bool{}, trashed: map[string]bool{}})
 		}
 	}
 }
@@ -483,6 +487,15 @@ func (h *history) move() {
 			must(h.bank.ForceMutation(items[len(items)-1].ID, 1+h.rng.IntN(2)))
 			h.log("bank: pages will be disturbed")
 		}
+		for range 1 + h.rng.IntN(6) {
+			h.addRow(false, true)
+		}
+		last := h.rows[len(h.rows)-1]
+		h.announce()
+		h.sleep(h.between(20*time.Millisecond, 400*time.Millisecond))
+		if !last.gone && h.chance(0.7) { // gone again before the pages were read to the end
+			h.vanish(last)
+		}
 	}
 	h.announce()
 }
@@ -517,6 +530,9 @@ func (h *history) hand() {
 	switch h.rng.IntN(3) {
 	case 0:
 		amount := decimal.New(int64(1+h.rng.IntN(5000)), -2).String()
+		if decimal.RequireFromString(amount).Equal(fromBook(t).Amount) {
+			return // no change at all
+		}
 		if _, err := hand.Edit(t.ID, bkper.Edit{Amount: &amount}); err == nil {
 			f.touched[t.ID], f.wants[t.ID] = true, amount
 			h.log("person: %s %q is now %s", t.ID, t.Description, amount)
@@ -531,9 +547,27 @@ func (h *history) hand() {
 		}
 	case 2:
 		if _, err := hand.Trash(t.ID); err == nil {
-			f.touched[t.ID] = true
-			f.trashed[tokenOf(t.Description)] = true
+			f.bin(t)
 			h.log("person: trashes %s %q", t.ID, t.Description)
+		}
+	}
+}
+
+// trashes is the person throwing away the newest record, perhaps before its maker knows that it stands.
+func (h *history) trashes() {
+	for _, f := range h.feeds {
+		hand, err := h.books.Hand(f.book)
+		must(err)
+		all, err := hand.All()
+		must(err)
+		for _, t := range all {
+			if !bkper.True(t.Trashed) && f.has(t) && h.chance(0.5) {
+				if _, err := hand.Trash(t.ID); err == nil {
+					f.bin(t)
+					h.log("person: trashes the new %s %q", t.ID, t.Description)
+				}
+				return
+			}
 		}
 	}
 }
@@ -553,6 +587,14 @@ func tokenOf(description string) string {
 	return description[:at+1]
 }
 
+// bin notes that the person has trashed a record.
+func (f *feed) bin(t bkper.Transaction) {
+	f.touched[t.ID], f.trashed[tokenOf(t.Description)] = true, true
+	for _, id := range t.RemoteIDs {
+		f.binned[id] = true
+	}
+}
+
 func (f *feed) has(t bkper.Transaction) bool {
 	return (t.CreditAccount != nil && t.CreditAccount.ID == f.to) || (t.DebitAccount != nil && t.DebitAccount.ID == f.to)
 }
@@ -563,6 +605,10 @@ func (h *history) changes() {
 	switch {
 	case !f.live:
 		h.save(f, false)
+		if h.chance(0.4) { // and away again while history is being imported
+			h.sleep(h.between(50*time.Millisecond, 800*time.Millisecond))
+			h.remove(f)
+		}
 	case h.chance(0.3):
 		f.from = f.from.AddDays(-h.rng.IntN(60))
 		h.save(f, false)
@@ -748,6 +794,9 @@ func (h *history) checkFeed(f *feed, truth map[string]*atBank) error {
 	for token, ts := range standing {
 		untouched := 0
 		for _, t := range ts {
+			if slices.ContainsFunc(t.RemoteIDs, func(id string) bool { return f.binned[id] }) {
+				return fmt.Errorf("resurrected: a person has trashed %s", token)
+			}
 			if want := f.wants[t.ID]; want != "" && !fromBook(t).Amount.Equal(decimal.RequireFromString(want)) {
 				return fmt.Errorf("overwritten: %s is %s in the Book, a person had made it %s", token, *t.Amount, want)
 			}
