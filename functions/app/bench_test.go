@@ -217,6 +217,8 @@ type bench struct {
 	ledger   ledger.Ledger
 	serve    map[string]http.Handler
 	log      strings.Builder
+	heard    *heard
+	said     []statement
 
 	mu    sync.Mutex
 	queue []published
@@ -254,7 +256,7 @@ const benchSite = "https://portal.example"
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, now: time.Now(), store: storemem.New(), vault: new(vaultmem.Vault)}
+	b := &bench{t: t, now: time.Now(), store: storemem.New(), vault: new(vaultmem.Vault), heard: newHeard()}
 	b.cut.mend()
 	var err error
 	log := slog.New(logs.NewText(&b.log, logs.Options{Level: slog.LevelDebug}))
@@ -268,7 +270,7 @@ func newBench(t *testing.T) *bench {
 	whose := func(token string) (email, sub string, ok bool) {
 		return clientEmail, google.Sub(clientEmail), token == benchToken
 	}
-	client := &http.Client{Transport: local{"plaid.example": b.plaid, "bkper.example": bkper.NewServer(b.books, whose)}}
+	client := &http.Client{Transport: local{"plaid.example": b.heard.outside(b.plaid), "bkper.example": bkper.NewServer(b.books, whose)}}
 	b.provider, err = plaidadapter.New(plaidadapter.Config{
 		Environment: "sandbox", BaseURL: "https://plaid.example", ClientID: plaidClient, Secret: secret.New(plaidSecret), ClientName: "Bkper", HTTPClient: client, Now: b.clock,
 	})
@@ -376,6 +378,7 @@ func (b *bench) call(function, path string, in, out any) int {
 	r.Header.Set("Authorization", "Bearer "+benchToken)
 	answer := httptest.NewRecorder()
 	b.serve[function].ServeHTTP(answer, r)
+	b.said = append(b.said, statement{where: "answer of " + function + path, text: answer.Body.String()})
 	if b.cut.dead {
 		return 0 // a process that died answers nothing
 	}
@@ -480,6 +483,25 @@ func (b *bench) items() (ids []string) {
 		}
 	}
 	return ids
+}
+
+// noLeak searches all that left the functions for what the bank told them in confidence, also when they were cut.
+func (b *bench) noLeak() {
+	b.t.Helper()
+	said := append(slices.Clone(b.said), statement{where: "the log", text: b.log.String()})
+	for _, p := range b.queue {
+		said = append(said, statement{where: "a message", text: fmt.Sprintf("%+v", p)})
+	}
+	for _, kind := range []string{store.Connections.Name, store.Integrations.Name, store.Sessions.Name, posting.Engines.Name, posting.Segments.Name} {
+		found, err := b.store.Find(b.t.Context(), store.Query{Kind: kind})
+		b.must(err)
+		for _, d := range found {
+			said = append(said, statement{where: "a document of " + kind, text: string(d.Body)})
+		}
+	}
+	for _, found := range leaks(said, b.heard.secrets) {
+		b.t.Error(found)
+	}
 }
 
 func (b *bench) records() []string {

@@ -91,6 +91,7 @@ func (b *bench) sound(lost bool) {
 	if n := len(b.connections()); n > 1 {
 		b.t.Errorf("%d connections", n)
 	}
+	b.noLeak()
 }
 
 func nothing(*bench) {}

@@ -126,30 +126,37 @@ func TestPendingTransactionsAreRecordedWhereThatIsAsked(t *testing.T) {
 	r := linkTo(with, c, 0)
 	r.Pending = new(true)
 	w.client.link(r)
-	ids := b.add(pending(1, "20", "DINNER"), pending(1, "9", "HOLD"))
+	ids := b.add(pending(1, "20", "DINNER"), pending(1, "9", "HOLD"), pending(1, "6", "UNWANTED"))
 	w.settle()
 	w.hasRecords(without)
-	w.hasRecords(with, day(1)+" 20 Everyday>? DINNER", day(1)+" 9 Everyday>? HOLD")
+	w.hasRecords(with, day(1)+" 20 Everyday>? DINNER", day(1)+" 9 Everyday>? HOLD", day(1)+" 6 Everyday>? UNWANTED")
+	_, err := w.hand(with).Trash(w.find(with, "UNWANTED").ID)
+	w.must(err)
 	tip := decimal.New(23, 0)
 	b.do(func(p *plaid.Bank) error {
 		if _, err := p.Settle(ids[0], plaid.Settlement{Amount: &tip, Date: day(0)}); err != nil {
 			return err
 		}
+		if _, err := p.Settle(ids[2], plaid.Settlement{Date: day(0)}); err != nil {
+			return err
+		}
 		return p.Vanish(ids[1])
 	})
 	w.settle()
-	w.hasRecords(without, day(0)+" 23 Everyday>? DINNER")
-	w.hasRecords(with, day(0)+" 23 Everyday>? DINNER", day(1)+" 9 Everyday>? HOLD trashed")
+	settled := []string{day(0) + " 23 Everyday>? DINNER", day(0) + " 6 Everyday>? UNWANTED"}
+	w.hasRecords(without, settled...)
+	w.hasRecords(with, day(0)+" 23 Everyday>? DINNER", day(1)+" 9 Everyday>? HOLD trashed", day(1)+" 6 Everyday>? UNWANTED trashed")
 	r = linkTo(without, c, 0)
 	b.add(pending(0, "5", "LATER HOLD"))
 	w.settle()
-	w.hasRecords(without, day(0)+" 23 Everyday>? DINNER")
+	w.hasRecords(without, settled...)
 	r.Pending = new(true) // turned on later: what is pending now is recorded
 	w.client.link(r)
-	w.hasRecords(without, day(0)+" 23 Everyday>? DINNER", day(0)+" 5 Everyday>? LATER HOLD")
+	settled = append(settled, day(0)+" 5 Everyday>? LATER HOLD")
+	w.hasRecords(without, settled...)
 	r.Pending = new(false) // turned off: what stands stays, and settles as one
 	w.client.link(r)
-	w.hasRecords(without, day(0)+" 23 Everyday>? DINNER", day(0)+" 5 Everyday>? LATER HOLD")
+	w.hasRecords(without, settled...)
 }
 
 func TestAPersonsHandWins(t *testing.T) {
@@ -360,7 +367,9 @@ func TestAJointAccountOfTwoPeopleCountsOnceInABook(t *testing.T) {
 	before := w.records(book)
 	theirs := w.bookkeeper.connect(b, book)
 	r := linking{Book: book, Connection: theirs.ID, Key: theirs.Accounts[0].Key, Create: b.id, From: day(700)}
-	w.bookkeeper.refused("/link", r, http.StatusConflict, "already_linked")
+	w.refuse([]bad{{"fed by another connection", w.bookkeeper, "/link", object{
+		"book": book, "connection": theirs.ID, "key": r.Key, "create": b.id, "from": r.From,
+	}.String(), http.StatusConflict, "already_linked", true}})
 	w.client.ok(http.MethodPost, "/remove", map[string]string{"integration": i.ID}, nil)
 	b.add(row(0, "4", "MEANWHILE"), row(40, "3.2", "COFFEE"))
 	w.settle()
