@@ -132,10 +132,23 @@ type opened struct {
 
 func (r *run) now() time.Time { return r.p.Now() }
 
-// commit is the only way in which a holder writes. It fails with ErrFenced where another holder has taken over, and with
-// errConfig where it is strict and people have changed the configuration. It renews the lease. The extra function may
-// read in the transaction and returns what to write.
+// commit writes while the lease is held, and renews it. See transact.
 func (r *run) commit(ctx context.Context, strict bool, extra func(tx store.Tx) (func() error, error)) error {
+	return r.transact(ctx, strict, extra, func(e *Engine) {
+		e.Lease.Until = r.now().Add(LeaseTime)
+		e.Due = e.Lease.Until
+	})
+}
+
+// letGo frees the lease, unless how leaves it held: it sees what others have written meanwhile.
+func (r *run) letGo(ctx context.Context, how func(*Engine)) error {
+	return r.transact(ctx, false, nil, how)
+}
+
+// transact is the only way in which a holder writes. It fails with ErrFenced where another holder has taken over, and with
+// errConfig where it is strict and people have changed the configuration; every other error is a storeError. The extra
+// function may read in the transaction and returns what to write.
+func (r *run) transact(ctx context.Context, strict bool, extra func(tx store.Tx) (func() error, error), how func(*Engine)) error {
 	var next Engine
 	var config int64
 	err := r.p.Store.Update(ctx, func(tx store.Tx) error {
@@ -157,8 +170,7 @@ func (r *run) commit(ctx context.Context, strict bool, extra func(tx store.Tx) (
 		}
 		next = *r.e
 		next.Asked, next.Deep, next.Config, next.Obeyed = now.Asked, now.Deep, now.Config, now.Config
-		next.Lease.Until = r.now().Add(LeaseTime)
-		next.Due = next.Lease.Until
+		how(&next)
 		if err := Engines.Put(tx, &next); err != nil {
 			return err
 		}
@@ -233,6 +245,9 @@ func (r *run) fail(ctx context.Context, cause error) error {
 	return r.letGo(ctx, func(e *Engine) {
 		e.Failures++
 		e.Failure = code
+		if e.Asked > e.Reading || e.Config != r.config { // somebody rang, or mended something, since this began
+			wait = min(wait, time.Minute)
+		}
 		e.free(r.now().Add(wait))
 	})
 }
@@ -241,41 +256,6 @@ func (r *run) fail(ctx context.Context, cause error) error {
 func (r *run) backoff(failures int) time.Duration {
 	d := min(time.Minute<<min(failures, 10), slowestRetry)
 	return d/2 + time.Duration(r.p.Rand()*float64(d/2))
-}
-
-// letGo frees the lease in one transaction, unless somebody rang meanwhile and how leaves it held.
-func (r *run) letGo(ctx context.Context, how func(*Engine)) error {
-	var next Engine
-	err := r.p.Store.Update(ctx, func(tx store.Tx) error {
-		now, err := shares.Load(tx, r.e.Connection)
-		if err != nil {
-			return err
-		}
-		if now.Lease.Fence != r.e.Lease.Fence {
-			return ErrFenced
-		}
-		next = *r.e
-		next.Asked, next.Deep, next.Config, next.Obeyed = now.Asked, now.Deep, now.Config, now.Config
-		how(&next)
-		if err := Engines.Put(tx, &next); err != nil {
-			return err
-		}
-		for _, s := range r.done {
-			if err := Segments.Put(tx, s); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if errors.Is(err, ErrFenced) {
-		return err
-	}
-	if err != nil {
-		return storeError{err}
-	}
-	*r.e = next
-	r.done = nil
-	return nil
 }
 
 // work goes round until nobody has rung meanwhile.
@@ -504,7 +484,7 @@ func (r *run) read(ctx context.Context) error {
 			continue
 		}
 		if !r.e.Linked {
-			return r.idle(ctx, page)
+			return r.idle()
 		}
 		if r.e.Read.Then != "" {
 			page.Changed, page.Unusable = nil, nil // what is new comes again from there on
@@ -560,7 +540,7 @@ func (r *run) startOver(err error) error {
 
 // idle ends the read of a connection that feeds no Book: it only told the bank that we listen. The cursor stays, so that
 // the first link gets all history.
-func (r *run) idle(context.Context, bank.Page) error {
+func (r *run) idle() error {
 	r.e.Read = nil
 	r.e.Synced = r.now()
 	return nil
