@@ -77,6 +77,15 @@ func unknownFields(at string, schema *openapi3.Schema, value any) error {
 // specified is a transport on which every request must be as Plaid's specification has it.
 type specified struct{ t testing.TB }
 
+// toSpecification reads the specification, which takes seconds, before the time-out of a request begins to run.
+func toSpecification(t testing.TB) specified {
+	t.Helper()
+	if _, err := specification(); err != nil {
+		t.Fatal(err)
+	}
+	return specified{t}
+}
+
 func (s specified) RoundTrip(r *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -161,7 +170,7 @@ func open(t testing.TB, answers map[string]http.HandlerFunc) (*Plaid, *recorded)
 	t.Cleanup(at.Close)
 	p, err := New(Config{
 		Environment: Sandbox, BaseURL: at.URL, ClientID: "client", Secret: secret.New("client-secret-canary"), ClientName: "Automations",
-		HTTPClient: &http.Client{Transport: specified{t}}, Now: func() time.Time { return testTime },
+		HTTPClient: &http.Client{Transport: toSpecification(t)}, Now: func() time.Time { return testTime },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -47,7 +47,7 @@ func harness(t testing.TB) banktest.Harness {
 	t.Cleanup(at.Close)
 	p, err := New(Config{
 		Environment: Sandbox, BaseURL: at.URL, ClientID: suiteClient, Secret: secret.New(suiteSecret), ClientName: "Automations",
-		HTTPClient: &http.Client{Transport: specified{t}},
+		HTTPClient: &http.Client{Transport: toSpecification(t)},
 	})
 	if err != nil {
 		t.Fatal(err)
