@@ -17,8 +17,10 @@ type group struct {
 	*opened
 	wishes  []planned
 	rows    []*Row
-	after   map[string]ledger.Transaction // by Row.Key: the record as it is to be
+	before  map[string]*ledger.Transaction // by Row.Key: the record as it was when that was decided
+	after   map[string]ledger.Transaction  // by Row.Key: the record as it is to be
 	segment *Segment
+	stale   bool // some record had changed meanwhile: it must be planned again
 }
 
 // decide turns the wishes of a group into rows with intents, by what stands in the Book now.
@@ -38,6 +40,7 @@ func (r *run) decide(ctx context.Context, g *group) error {
 		}
 		return nil
 	}
+	g.before = now
 	for _, p := range g.wishes {
 		for _, w := range p.wishes {
 			if after, write := settle(p.target, w, now[w.row.Key]); write {
@@ -57,7 +60,8 @@ var operations = []struct {
 }{
 	{ledger.Create, []Intent{ToCreate}},
 	{ledger.Revive, []Intent{ToRevive}},
-	{ledger.Update, []Intent{ToAmend, ToRevive}},
+	{ledger.Update, []Intent{ToRevive}},
+	{ledger.Update, []Intent{ToAmend}},
 	{ledger.Trash, []Intent{ToTrash}},
 }
 
@@ -70,11 +74,15 @@ var errAgain = errors.New("plan again")
 func (r *run) send(ctx context.Context, g *group) error {
 	r.sending = true
 	defer func() { r.sending = false }()
+	g.stale = false
 	err := r.sendOnce(ctx, g)
-	if err == nil {
+	if err == nil && !g.stale {
 		return nil
 	}
 	r.stumbles++
+	if err == nil {
+		return errAgain
+	}
 	wait, again := r.wait(err, r.stumbles)
 	if errors.Is(err, ledger.ErrLogin) && r.stumbles < tries {
 		token, refused := r.p.Grants.Fresh(ctx, g.as)
@@ -93,6 +101,40 @@ func (r *run) send(ctx context.Context, g *group) error {
 		return err
 	}
 	return errAgain
+}
+
+// recheck leaves out of a batch the records that a person has changed since it was decided. The Book knows no
+// compare-and-set, so this is done as late as can be, and again where looking took long.
+func (r *run) recheck(ctx context.Context, g *group, rows []*Row) ([]*Row, error) {
+	for range tries {
+		begun := r.now()
+		now, err := r.find(ctx, g.booking, g.opened, rows)
+		if err != nil {
+			return nil, err
+		}
+		rows = slices.DeleteFunc(slices.Clone(rows), func(row *Row) bool {
+			if alike(g.before[row.Key], now[row.Key]) {
+				return false
+			}
+			if r.stumbles+1 < tries {
+				row.forgo()
+				g.stale = true
+			} else {
+				row.refuse() // it changes faster than we can look
+			}
+			return true
+		})
+		if len(rows) == 0 || r.now().Sub(begun) < fresh {
+			break
+		}
+	}
+	return rows, nil
+}
+
+// alike reports whether nothing that a person can change differs.
+func alike(a, b *ledger.Transaction) bool {
+	return a != nil && b != nil && a.ID == b.ID && a.Date == b.Date && a.Amount.Equal(b.Amount) && a.Description == b.Description &&
+		a.Credit == b.Credit && a.Debit == b.Debit && a.Posted == b.Posted && a.Checked == b.Checked && a.Trashed == b.Trashed
 }
 
 // giveUp leaves a Book alone: where it surely refused, the intents are forgone, else they stay open in the journal until
@@ -135,6 +177,12 @@ func (r *run) sendOnce(ctx context.Context, g *group) error {
 // write sends one batch. A batch that the Book refuses is halved until the row to blame stands alone: that one is kept
 // aside, the rest goes on.
 func (r *run) write(ctx context.Context, g *group, op ledger.Operation, rows []*Row) error {
+	if op != ledger.Create && rows[0].Intent != ToRevive || op == ledger.Revive {
+		var err error
+		if rows, err = r.recheck(ctx, g, rows); err != nil || len(rows) == 0 {
+			return err
+		}
+	}
 	batch := make([]ledger.Transaction, len(rows))
 	for i, row := range rows {
 		batch[i] = g.after[row.Key]

@@ -31,9 +31,10 @@ const (
 	loadingFor   = 10 * time.Minute // between two looks at a new item whose history is still being loaded
 	tries        = 3                // of a call that may pass
 	longestWait  = 20 * time.Second
-	mutations    = 5             // restarts of one read before the connection rests
-	patience     = 3             // failures in a row for one Book's sake before the others go on without it
-	blockedFor   = 4 * time.Hour // less than interval: the next look tries again
+	fresh        = 10 * time.Second // how old the look at a record may be that is going to be changed
+	mutations    = 5                // restarts of one read before the connection rests
+	patience     = 3                // failures in a row for one Book's sake before the others go on without it
+	blockedFor   = 4 * time.Hour    // less than interval: the next look tries again
 	slowestRetry = 6 * time.Hour
 )
 

@@ -123,11 +123,17 @@ type feed struct {
 	everPen bool
 	stirred bool // was paused, removed or fed by a new item: removals at the bank may have been missed
 	live    bool
-	silent  bool              // "removed" was answered
-	touched map[string]bool   // records that the person has changed, by id
-	wants   map[string]string // the amount that the person gave a record, by id
-	binned  map[string]bool   // remote ids of records that the person has trashed
-	trashed map[string]bool   // tokens whose record the person has trashed
+	silent  bool            // "removed" was answered
+	touched map[string]bool // records that the person has changed, by id
+	wants   map[string]want // the amount that the person gave a record, by id
+	binned  map[string]bool // remote ids of records that the person has trashed
+	trashed map[string]bool // tokens whose record the person has trashed
+}
+
+// want is what a person made of a record.
+type want struct {
+	amount decimal.Decimal
+	at     time.Time
 }
 
 func (h *history) begin() {
@@ -169,6 +175,9 @@ func ledgerOf(h *history) ledger.Ledger {
 			h.spawn("person", h.between(time.Millisecond, time.Second), h.trashes)
 		}
 		for _, f := range h.feeds {
+			if f.book == book && op == ledger.Update {
+				h.overwrites(f, batch)
+			}
 			if f.book != book || !f.silent {
 				continue
 			}
@@ -179,6 +188,22 @@ func ledgerOf(h *history) ledger.Ledger {
 			}
 		}
 	}}
+}
+
+// instant is how long a person's change can be overlooked: the Book knows no compare-and-set, so what is changed while a
+// write is on its way is lost.
+const instant = time.Minute
+
+// overwrites fails where a write takes back an amount that a person gave.
+func (h *history) overwrites(f *feed, batch []ledger.Transaction) {
+	for _, t := range batch {
+		if want, ok := f.wants[t.ID]; ok && !t.Amount.Equal(want.amount) {
+			if h.now.Sub(want.at) > instant {
+				h.fail("overwritten: a person had made %q %s, and now it is %s", t.Description, want.amount, t.Amount)
+			}
+			delete(f.wants, t.ID)
+		}
+	}
 }
 
 func (h *history) fail(format string, args ...any) {
@@ -244,7 +269,7 @@ func (h *history) openBooks() {
 		for a := range h.accounts {
 			made, err := h.books.CreateAccounts(bkper.Caller{Email: owner}, book.ID, []bkper.Account{{Name: fmt.Sprintf("Bank %d", a), Type: bkper.Asset}})
 			must(err)
-			h.feeds = append(h.feeds, &feed{book: book.ID, account: a, to: made.Items[0].ID, touched: map[string]bool{}, wants: map[string]string{}, binned: map[string]bool{}, trashed: map[string]bool{}})
+			h.feeds = append(h.feeds, &feed{book: book.ID, account: a, to: made.Items[0].ID, touched: map[string]bool{}, wants: map[string]want{}, binned: map[string]bool{}, trashed: map[string]bool{}})
 		}
 	}
 }
@@ -534,7 +559,7 @@ func (h *history) hand() {
 			return // no change at all
 		}
 		if _, err := hand.Edit(t.ID, bkper.Edit{Amount: &amount}); err == nil {
-			f.touched[t.ID], f.wants[t.ID] = true, amount
+			f.touched[t.ID], f.wants[t.ID] = true, want{decimal.RequireFromString(amount), h.now}
 			h.log("person: %s %q is now %s", t.ID, t.Description, amount)
 			h.amendToo(t)
 		}
@@ -796,9 +821,6 @@ func (h *history) checkFeed(f *feed, truth map[string]*atBank) error {
 		for _, t := range ts {
 			if slices.ContainsFunc(t.RemoteIDs, func(id string) bool { return f.binned[id] }) {
 				return fmt.Errorf("resurrected: a person has trashed %s", token)
-			}
-			if want := f.wants[t.ID]; want != "" && !fromBook(t).Amount.Equal(decimal.RequireFromString(want)) {
-				return fmt.Errorf("overwritten: %s is %s in the Book, a person had made it %s", token, *t.Amount, want)
 			}
 			if !f.touched[t.ID] {
 				untouched++
