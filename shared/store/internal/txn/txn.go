@@ -5,14 +5,14 @@ package txn
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/bkper/automations-portal/shared/store"
 )
@@ -31,10 +31,21 @@ const (
 	maxValues   = 10_000
 )
 
-var (
-	names = regexp.MustCompile(`^[a-z]{1,40}$`)
-	ids   = regexp.MustCompile(`^[A-Za-z0-9._-]{1,200}$`)
-)
+// isName reports whether s can name a kind or a field: 1 to 40 lower-case letters.
+func isName(s string) bool {
+	return len(s) >= 1 && len(s) <= 40 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == ""
+}
+
+// isID reports whether s has the form of an id: 1 to 200 characters of A-Z a-z 0-9 . _ -
+func isID(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 200
+}
 
 // Term is one value of one Index field.
 type Term struct{ Field, Value string }
@@ -116,7 +127,7 @@ func (w *Writes) Done(body error) ([]Write, error) {
 
 // CheckIDs checks what Get or Delete was given.
 func CheckIDs(kind string, each ...string) error {
-	if !names.MatchString(kind) {
+	if !isName(kind) {
 		return fmt.Errorf("%.50q is no kind of documents", kind)
 	}
 	if len(each) > maxIDs {
@@ -133,14 +144,14 @@ func CheckIDs(kind string, each ...string) error {
 // validID refuses what Firestore refuses besides (https://cloud.google.com/firestore/quotas#limits).
 func validID(id string) bool {
 	reserved := id == "." || id == ".." || strings.HasPrefix(id, "__") && strings.HasSuffix(id, "__")
-	return ids.MatchString(id) && !reserved
+	return isID(id) && !reserved
 }
 
 // CheckQuery checks what Find was given and fills in the limit. None says that nothing can match.
 func CheckQuery(q store.Query) (checked store.Query, none bool, err error) {
 	q.Limit = cmp.Or(q.Limit, maxLimit)
 	switch {
-	case !names.MatchString(q.Kind):
+	case !isName(q.Kind):
 		err = fmt.Errorf("%.50q is no kind of documents", q.Kind)
 	case q.Limit < 0 || q.Limit > maxLimit:
 		err = fmt.Errorf("a limit of %d; at most %d", q.Limit, maxLimit)
@@ -148,7 +159,7 @@ func CheckQuery(q store.Query) (checked store.Query, none bool, err error) {
 		err = fmt.Errorf("%d values at once; at most %d", len(q.Any), maxAny)
 	case q.Field == "" && len(q.Any) > 0:
 		err = errors.New("values without a field")
-	case q.Field != "" && !names.MatchString(q.Field):
+	case q.Field != "" && !isName(q.Field):
 		err = fmt.Errorf("%.50q is no field", q.Field)
 	case q.After != "" && !q.Due.IsZero():
 		err = errors.New("a query by time has no After")
@@ -174,7 +185,7 @@ func check(d store.Document) ([]Term, error) {
 	if err := CheckIDs(d.Kind, d.ID); err != nil {
 		return nil, err
 	}
-	if !utf8.Valid(d.Body) || !bytes.HasPrefix(bytes.TrimLeft(d.Body, " \t\r\n"), []byte("{")) || !json.Valid(d.Body) {
+	if body := jsontext.Value(d.Body); body.Kind() != '{' || !body.IsValid(jsontext.AllowDuplicateNames(true)) {
 		return nil, fmt.Errorf("%s %q: the body is no JSON object", d.Kind, d.ID)
 	}
 	terms, size, err := flatten(d.Index)
@@ -190,7 +201,7 @@ func check(d store.Document) ([]Term, error) {
 // flatten lists the terms of an index and says how many bytes it takes.
 func flatten(index map[string][]string) (terms []Term, size int, err error) {
 	for field, values := range index {
-		if !names.MatchString(field) {
+		if !isName(field) {
 			return nil, 0, fmt.Errorf("%.50q is no field", field)
 		}
 		size += len(field) + 1
