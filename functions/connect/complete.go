@@ -340,6 +340,10 @@ func (c *Connect) token(ctx context.Context, s *bank.Session, candidate bank.Can
 		return token, c.giveUp(ctx, s, err)
 	}
 	for n := 0; ; n++ {
+		if !c.Now().Before(s.Trying) { // we slept, and somebody else may be at it: our token must not replace another's
+			err = errors.New("the exchange took too long")
+			break
+		}
 		if err = c.Vault.Put(ctx, name, grant.Token); err == nil {
 			return grant.Token, nil
 		}

@@ -29,7 +29,9 @@ type finished struct {
 	bank.Provider
 	exchanges []error
 	asked     int
-	forgets   bool // the candidate, once an exchange was asked for
+	forgets   bool   // the candidate, once an exchange was asked for
+	slow      func() // what happens while an exchange is under way
+	removed   []string
 }
 
 func (f *finished) Outcome(context.Context, bank.Visit) (bank.Outcome, error) {
@@ -42,10 +44,18 @@ func (f *finished) Outcome(context.Context, bank.Visit) (bank.Outcome, error) {
 
 func (f *finished) Exchange(context.Context, bank.Candidate) (bank.Grant, error) {
 	f.asked++
+	if f.slow != nil {
+		f.slow()
+	}
 	if err := f.exchanges[f.asked-1]; err != nil {
 		return bank.Grant{}, err
 	}
 	return bank.Grant{Item: "item", Token: secret.New("token")}, nil
+}
+
+func (f *finished) Remove(_ context.Context, token secret.String) error {
+	f.removed = append(f.removed, token.Reveal())
+	return nil
 }
 
 func (*finished) Item(context.Context, secret.String) (bank.Item, error) {
@@ -148,5 +158,21 @@ func TestARefusedExchangeEndsTheSessionAndOnlyADoubtfulOneIsLost(t *testing.T) {
 				t.Error("the handle of a session that has ended is still there")
 			}
 		})
+	}
+}
+
+func TestAnExchangeThatSleptTooLongIsUndoneAndReplacesNoToken(t *testing.T) {
+	f := &finished{exchanges: []error{nil}}
+	v := newVisit(t, f)
+	f.slow = func() { v.now = v.now.Add(10 * time.Minute) }
+	if c := v.complete(); c.State == "kept" {
+		t.Errorf("%+v", c)
+	}
+	if len(f.removed) != 1 || f.removed[0] != "token" {
+		t.Errorf("removed at the bank: %v, want the new item", f.removed)
+	}
+	names, err := v.tokens.List(t.Context(), "connection-", "")
+	if err != nil || len(names) > 0 {
+		t.Errorf("tokens %v, %v; want none", names, err)
 	}
 }
