@@ -422,8 +422,37 @@ func (r *run) record(ctx context.Context, todo []planned, named []string) error 
 		}
 		g.wishes = append(g.wishes, p)
 	}
+	for first := true; first || len(order) > 0; first = false {
+		n := together(order)
+		if err := r.recordTogether(ctx, order[:n], named); err != nil {
+			return err
+		}
+		order, named = order[n:], nil
+	}
+	return nil
+}
+
+// openRows bounds the intents that stand in the engine's document at once: a bank account may feed any number of Books, and
+// the row of each takes some 500 bytes there, of at most 1 MB. One page for one Book is never divided.
+const openRows = 500
+
+// together tells how many groups can be written in one step.
+func together(groups []*group) int {
+	rows := 0
+	for n, g := range groups {
+		for _, p := range g.wishes {
+			rows += len(p.wishes)
+		}
+		if n > 0 && rows > openRows {
+			return n
+		}
+	}
+	return len(groups)
+}
+
+func (r *run) recordTogether(ctx context.Context, groups []*group, named []string) error {
 	var segments []*Segment
-	for _, g := range order {
+	for _, g := range groups {
 		if err := r.decide(ctx, g); err != nil {
 			return err
 		}
@@ -444,18 +473,23 @@ func (r *run) record(ctx context.Context, todo []planned, named []string) error 
 	if err := r.intend(ctx, segments); err != nil {
 		return err
 	}
-	return r.deliver(ctx, order)
+	return r.deliver(ctx, groups)
 }
 
 // intend commits to the intents of segments. Nothing of them may be sent before.
 func (r *run) intend(ctx context.Context, segments []*Segment) error {
 	r.e.Seq++
+	written := map[string]bool{} // other Books may have had the same rows
+	for _, w := range r.e.Read.Written {
+		written[w.ID] = true
+	}
 	for _, s := range segments {
 		s.Connection, s.Seq, s.No, s.At = r.conn.ID, r.e.Seq, r.e.Read.No, r.now()
 		s.ID = segmentID(r.conn.ID, s.Seq, s.Book, s.As)
 		for _, row := range s.Rows {
 			r.e.Read.Waiting = r.e.Read.Waiting || row.Waiting
-			if row.Intent != "" && row.Intent != ToTrash {
+			if row.Intent != "" && row.Intent != ToTrash && !written[row.current()] {
+				written[row.current()] = true
 				r.e.Read.Written = append(r.e.Read.Written, bank.RemovedTransaction{ID: row.current(), Account: row.at})
 			}
 		}
