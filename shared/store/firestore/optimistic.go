@@ -28,12 +28,13 @@ func (s *Store) optimistic(ctx context.Context, body func(store.Tx) error) error
 	case t.finds:
 		// Whatever the body made of it: it has not seen what it must see to decide anything.
 		return errLock
-	case err != nil:
-		return err
-	case ctx.Err() != nil:
+	case err == nil && ctx.Err() != nil:
 		return fmt.Errorf("update: %w", ctx.Err())
-	case len(writes) == 0:
-		return nil
+	case err != nil || len(writes) == 0:
+		if moved := t.steady(); moved != nil {
+			return moved
+		}
+		return err
 	}
 	conditional := t.conditional(writes)
 	if len(conditional) > len(writes)+maxVerified {
@@ -80,6 +81,27 @@ func (t *snapshot) Find(store.Query) ([]store.Document, error) {
 	}
 	t.finds = true
 	return nil, errLock
+}
+
+// steady makes sure, for a body that commits nothing, that what it read was true at one moment: errContention where it was
+// not. Firestore promises as much of reads at one read time; its emulator now and then gives parts of a commit. Where
+// every document still has the version that was read, all had it in between.
+func (t *snapshot) steady() error {
+	if len(t.versions) < 2 || t.ctx.Err() != nil {
+		return nil
+	}
+	got, err := t.store.batchGet(t.ctx, &pb.BatchGetDocumentsRequest{
+		Database: t.store.database, Documents: slices.Sorted(maps.Keys(t.versions)), Mask: &pb.DocumentMask{FieldPaths: []string{fieldDue}},
+	})
+	if err != nil {
+		return fmt.Errorf("update: %w", ended(t.ctx, err))
+	}
+	for name, version := range t.versions {
+		if now := got.found[name].GetUpdateTime(); now.AsTime() != version.AsTime() || (now == nil) != (version == nil) {
+			return errContention
+		}
+	}
+	return nil
 }
 
 // conditional gives the writes with the condition that nothing of what was read has changed. Of several writes of one
