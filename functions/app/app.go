@@ -144,21 +144,24 @@ func atRoot(h http.Handler) http.Handler {
 	})
 }
 
-// banks is the one list of providers: a third one is one more line.
+// banks is the one list of providers: another one is one more entry.
 func (a *App) banks() (map[string]bank.Provider, error) {
-	return providers(
-		plaid.New(plaid.Config{
-			Environment: a.cfg.PlaidEnvironment, BaseURL: a.cfg.PlaidURL, ClientID: a.cfg.PlaidClientID, Secret: a.cfg.PlaidSecret,
-			ClientName: a.cfg.PlaidClientName, HTTPClient: a.http(),
-		}),
-	)
-}
-
-func providers(p bank.Provider, err error) (map[string]bank.Provider, error) {
-	if err != nil {
-		return nil, err
+	all := map[string]bank.Provider{}
+	for _, build := range []func() (bank.Provider, error){
+		func() (bank.Provider, error) {
+			return plaid.New(plaid.Config{
+				Environment: a.cfg.PlaidEnvironment, BaseURL: a.cfg.PlaidURL, ClientID: a.cfg.PlaidClientID, Secret: a.cfg.PlaidSecret,
+				ClientName: a.cfg.PlaidClientName, HTTPClient: a.http(),
+			})
+		},
+	} {
+		p, err := build()
+		if err != nil {
+			return nil, err
+		}
+		all[p.Name()] = p
 	}
-	return map[string]bank.Provider{p.Name(): p}, nil
+	return all, nil
 }
 
 // narrow gives a function no more of the providers than it needs.
