@@ -92,12 +92,12 @@ type history struct {
 	tokens map[string]secret.String
 
 	accounts []string // bank account ids
-	pages    int
-	rows     []*row
-	feeds    []*feed
-	broken   []string
-	renewed  bool // the item was replaced
-	noise    bool // the person edits, posts and trashes
+
+	rows    []*row
+	feeds   []*feed
+	broken  []string
+	renewed bool // the item was replaced
+	noise   bool // the person edits, posts and trashes
 }
 
 // row is one line of the bank's statement.
