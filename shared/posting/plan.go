@@ -422,7 +422,8 @@ func amend(t *target, w *wish, now ledger.Transaction) (ledger.Transaction, bool
 	field(now.Amount.Equal(want.Amount), now.Amount.Equal(was.Amount), func() { now.Amount = want.Amount }, func() { written.Amount = want.Amount })
 	text := digest(row.Integration, now.Description)
 	field(text == want.Text, text == was.Text, func() { now.Description = w.source.Text }, func() { written.Text = want.Text })
-	field(row.side(&now, want.Direction), row.side(&now, was.Direction) && row.other(&now, was.Direction) == "",
+	// Where the bank's direction is what it was, an Account that a person has changed is no difference to the bank.
+	field(want.Direction == was.Direction || row.side(&now, want.Direction), row.side(&now, was.Direction) && row.other(&now, was.Direction) == "",
 		func() { now.Credit, now.Debit = now.Debit, now.Credit }, func() { written.Direction = want.Direction })
 
 	write = row.markPending(&now, want.Pending) || write
