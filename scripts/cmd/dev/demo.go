@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"slices"
@@ -21,6 +18,7 @@ import (
 	"github.com/bkper/automations-portal/functions/connect"
 	"github.com/bkper/automations-portal/functions/link"
 	"github.com/bkper/automations-portal/functions/portal"
+	"github.com/bkper/automations-portal/scripts/internal/world"
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/sandbox/bkper"
 	"github.com/bkper/automations-portal/shared/sandbox/plaid"
@@ -28,12 +26,8 @@ import (
 	"github.com/bkper/automations-portal/shared/view"
 )
 
-// person is somebody at a browser: cookies, and the access token that the page holds.
-type person struct {
-	base  string
-	http  *http.Client
-	token string
-}
+// person is somebody at a browser who does the main job.
+type person struct{ *world.Person }
 
 // demo does the main job as a person would, through the functions' own URLs.
 func (s *system) demo(ctx context.Context, o options, stdout, stderr io.Writer) error {
@@ -47,7 +41,7 @@ func (s *system) demo(ctx context.Context, o options, stdout, stderr io.Writer) 
 }
 
 func (s *system) mainJob(ctx context.Context, o options, stdout, stderr io.Writer) error {
-	if s.plaidIsReal() || s.cfg.GoogleClientID != googleClient {
+	if s.plaidIsReal() || s.cfg.GoogleClientID != world.GoogleClient {
 		return errors.New("the demo signs in by itself, which only the sandbox's bank and sign-in allow; unset PLAID_* and GOOGLE_*, or run without -demo and use a browser")
 	}
 	bankID, country, currency, statement, err := s.chooseBank(o)
@@ -105,7 +99,7 @@ func (s *system) chooseBank(o options) (id, country, currency string, st *plaid.
 	if bkper.SeedBookID(currency) == "" {
 		return "", "", "", nil, fmt.Errorf("%s: the sandbox has no Book in %s", o.bank, currency)
 	}
-	err = s.plaid.Do(func(b *plaid.Bank) error {
+	err = s.world.Plaid.Do(func(b *plaid.Bank) error {
 		i, err := b.LoadStatement(st, "Bank of "+strings.TrimSuffix(baseName(o.bank), ".csv"), time.Now().AddDate(0, 0, -1))
 		if err == nil {
 			id = i.ID
@@ -117,103 +111,18 @@ func (s *system) chooseBank(o options) (id, country, currency string, st *plaid.
 
 func baseName(path string) string { return path[strings.LastIndexAny(path, `/\`)+1:] }
 
-// signIn goes through the sandbox's consent screen and gets an access token as the page does.
 func (s *system) signIn(ctx context.Context) (*person, error) {
-	jar, err := cookiejar.New(nil)
+	p, err := world.NewPerson(s.url)
 	if err != nil {
 		return nil, err
 	}
-	p := &person{base: s.url, http: &http.Client{Jar: jar, Timeout: time.Minute}}
-	if p.refresh(ctx) == nil {
-		return p, nil
-	}
-	screen, err := p.get(ctx, s.url+"/auth/login?consent=1")
-	if err != nil {
-		return nil, err
-	}
-	form := url.Values{"email": {clientEmail}}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, screen.String(), strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	answer, err := p.http.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	answer.Body.Close()
-	return p, p.refresh(ctx)
-}
-
-// get follows redirects and returns where they end.
-func (p *person) get(ctx context.Context, address string) (*url.URL, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := p.http.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	answer.Body.Close()
-	if answer.StatusCode >= 400 {
-		return nil, fmt.Errorf("%s: %s", address, answer.Status)
-	}
-	return answer.Request.URL, nil
-}
-
-func (p *person) refresh(ctx context.Context) error {
-	var access struct{ AccessToken string }
-	if err := p.call(ctx, http.MethodPost, "/auth/refresh", nil, &access); err != nil {
-		return err
-	}
-	p.token = access.AccessToken
-	return nil
-}
-
-// call calls a function with JSON and reads its JSON. A refusal is an error with the function's own sentence.
-func (p *person) call(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		text, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(text)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, p.base+path, body)
-	if err != nil {
-		return err
-	}
-	if in != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	if p.token != "" {
-		r.Header.Set("Authorization", "Bearer "+p.token)
-	}
-	answer, err := p.http.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, 8<<20))
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode >= 400 {
-		var problem struct{ Code, Detail string }
-		if json.Unmarshal(text, &problem) != nil || problem.Detail == "" {
-			return fmt.Errorf("%s %s: %s", method, path, answer.Status)
-		}
-		return fmt.Errorf("%s (%s)", problem.Detail, problem.Code)
-	}
-	return json.Unmarshal(text, out)
+	return &person{p}, p.SignIn(ctx, clientEmail)
 }
 
 // connect goes to the bank's sign-in and comes back. A bank that was connected by an earlier run is found again.
 func (p *person) connect(ctx context.Context, book, country, institution string) (view.Connection, error) {
 	var mine portal.Connections
-	if err := p.call(ctx, http.MethodGet, "/portal/connections", nil, &mine); err != nil {
+	if err := p.Call(ctx, http.MethodGet, "/portal/connections", nil, &mine); err != nil {
 		return view.Connection{}, err
 	}
 	for _, c := range mine.Connections {
@@ -222,19 +131,15 @@ func (p *person) connect(ctx context.Context, book, country, institution string)
 		}
 	}
 	var started session.Started
-	if err := p.call(ctx, http.MethodPost, "/connect", connect.Request{Book: book, Country: country}, &started); err != nil {
+	if err := p.Call(ctx, http.MethodPost, "/connect", connect.Request{Book: book, Country: country}, &started); err != nil {
 		return view.Connection{}, err
 	}
-	back, err := plaid.Visit(ctx, p.http, started.URL, institution, "user_good", "pass_good")
-	if err != nil {
-		return view.Connection{}, err
-	}
-	if _, err := p.get(ctx, back); err != nil {
+	if err := p.Visit(ctx, started, institution, "user_good"); err != nil {
 		return view.Connection{}, err
 	}
 	for {
 		var done connect.Completed
-		if err := p.call(ctx, http.MethodPost, "/connect/complete", connect.Complete{Session: started.Session}, &done); err != nil {
+		if err := p.Call(ctx, http.MethodPost, "/connect/complete", connect.Complete{Session: started.Session}, &done); err != nil {
 			return view.Connection{}, err
 		}
 		switch {
@@ -243,21 +148,14 @@ func (p *person) connect(ctx context.Context, book, country, institution string)
 		case done.State != string(bank.Open) && done.State != string(bank.Exchanging):
 			return view.Connection{}, errors.New(done.Message)
 		}
-		if err := pause(ctx); err != nil {
+		if err := world.Pause(ctx, interval); err != nil {
 			return view.Connection{}, err
 		}
 	}
 }
 
-// pause is the time between two looks at something that goes on elsewhere.
-func pause(ctx context.Context) error {
-	select {
-	case <-time.After(300 * time.Millisecond):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+// interval is the time between two looks at something that goes on elsewhere.
+const interval = 300 * time.Millisecond
 
 // linkAll links every account that can be linked, each to an Account of its own name, with all history.
 func (p *person) linkAll(ctx context.Context, book string, conn view.Connection) ([]view.Integration, error) {
@@ -270,7 +168,7 @@ func (p *person) linkAll(ctx context.Context, book string, conn view.Connection)
 		}
 		g.Go(func() error {
 			var i view.Integration
-			err := p.call(ctx, http.MethodPost, "/link", link.Request{
+			err := p.Call(ctx, http.MethodPost, "/link", link.Request{
 				Book: book, Connection: conn.ID, Key: a.Key, Create: a.Name, From: "1990-01-01",
 			}, &i)
 			if err != nil {
@@ -316,7 +214,7 @@ func (p *person) watch(ctx context.Context, book string, linked []view.Integrati
 		if complete == len(linked) {
 			return bar.Finish()
 		}
-		if err := pause(ctx); err != nil {
+		if err := world.Pause(ctx, interval); err != nil {
 			return err
 		}
 	}
@@ -325,7 +223,7 @@ func (p *person) watch(ctx context.Context, book string, linked []view.Integrati
 // integrations reads how the linked accounts stand.
 func (p *person) integrations(ctx context.Context, book string, linked []view.Integration) ([]view.Integration, error) {
 	var list portal.Integrations
-	if err := p.call(ctx, http.MethodGet, "/portal/integrations?book="+url.QueryEscape(book), nil, &list); err != nil {
+	if err := p.Call(ctx, http.MethodGet, "/portal/integrations?book="+url.QueryEscape(book), nil, &list); err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(list.Integrations, func(i view.Integration) bool {

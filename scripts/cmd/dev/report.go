@@ -13,6 +13,7 @@ import (
 
 	"github.com/shopspring/decimal"
 
+	"github.com/bkper/automations-portal/scripts/internal/world"
 	ledgerbkper "github.com/bkper/automations-portal/shared/ledger/bkper"
 
 	"github.com/bkper/automations-portal/shared/ledger"
@@ -50,7 +51,7 @@ func (s *system) entries(ctx context.Context, p *person, book string, linked []v
 	for _, i := range linked {
 		q := ledger.Query{Account: i.AccountName}
 		for {
-			page, err := client.Find(ctx, secret.New(p.token), book, q)
+			page, err := client.Find(ctx, secret.New(p.Token), book, q)
 			if err != nil {
 				return nil, err
 			}
@@ -88,7 +89,7 @@ func (s *system) sendSome(ctx context.Context, p *person, book string, linked []
 		{Amount: decimal.RequireFromString("-1250"), Description: "CLIENT PAYMENT INV 1007"},
 	}
 	begun := time.Now()
-	err = s.plaid.Do(func(b *plaid.Bank) error {
+	err = s.world.Plaid.Do(func(b *plaid.Bank) error {
 		_, err := b.Add(linked[0].Key, rows...)
 		return err
 	})
@@ -104,7 +105,7 @@ func (s *system) sendSome(ctx context.Context, p *person, book string, linked []
 			fmt.Fprintf(stdout, "The bank sent %d new transactions; they stood in the Book after %.1f s.\n", len(rows), time.Since(begun).Seconds())
 			return nil
 		}
-		if err := pause(ctx); err != nil {
+		if err := world.Pause(ctx, interval); err != nil {
 			return err
 		}
 	}

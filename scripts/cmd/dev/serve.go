@@ -17,6 +17,7 @@ import (
 	"github.com/sethvargo/go-envconfig"
 
 	"github.com/bkper/automations-portal/functions/app"
+	"github.com/bkper/automations-portal/scripts/internal/world"
 	"github.com/bkper/automations-portal/shared/caller"
 	"github.com/bkper/automations-portal/shared/config"
 	"github.com/bkper/automations-portal/shared/events/pubsub/puller"
@@ -28,14 +29,10 @@ import (
 	"github.com/bkper/automations-portal/shared/secret"
 )
 
-// The people and clients of the sandbox.
+// The people of the sandbox.
 const (
 	clientEmail     = "client@example.com"
 	bookkeeperEmail = "bookkeeper@example.com"
-	pushAccount     = "pusher@sandbox.iam.gserviceaccount.com"
-	googleClient    = "sandbox.apps.googleusercontent.com"
-	plaidClient     = "sandbox-client"
-	sandboxSecret   = "sandbox-secret"
 )
 
 // system is everything that runs.
@@ -45,10 +42,8 @@ type system struct {
 	cfg   *config.Config
 	log   *slog.Logger
 
-	disk   *disk.DB
-	google *google.Service
-	bkper  *bkper.Service
-	plaid  *plaid.Server
+	disk  *disk.DB
+	world *world.World
 
 	stops []func()
 	busy  sync.WaitGroup
@@ -99,23 +94,9 @@ func start(ctx context.Context, o options, stderr io.Writer) (*system, error) {
 
 // defaults is the configuration of what has no credentials in the environment: the sandbox on this port.
 func (s *system) defaults(o options) map[string]string {
-	d := map[string]string{
-		"PUBLIC_URL": s.url, "DATA_FILE": filepath.Join(o.data, "portal.db"), "LOG_TEXT": "true",
-		"STORE": "sqlite", "VAULT": "sqlite", "EVENTS": "sqlite",
-		"PUSH_SERVICE_ACCOUNT": pushAccount, "PUSH_CERTS_URL": s.url + "/sandbox/google/oauth2/v3/certs",
-	}
-	if os.Getenv("PLAID_CLIENT_ID") == "" {
-		d["PLAID_CLIENT_ID"], d["PLAID_SECRET"], d["PLAID_URL"] = plaidClient, sandboxSecret, s.url+"/sandbox/plaid"
-	}
-	if os.Getenv("GOOGLE_CLIENT_ID") == "" {
-		at := s.url + "/sandbox/google"
-		d["GOOGLE_CLIENT_ID"], d["GOOGLE_CLIENT_SECRET"] = googleClient, sandboxSecret
-		d["GOOGLE_AUTH_URL"], d["GOOGLE_TOKEN_URL"] = at+"/o/oauth2/v2/auth", at+"/token"
-		d["GOOGLE_TOKENINFO_URL"], d["GOOGLE_CERTS_URL"] = at+"/tokeninfo", at+"/oauth2/v3/certs"
-	}
-	if os.Getenv("BKPER_API_URL") == "" {
-		d["BKPER_API_URL"] = s.url + "/sandbox/bkper"
-	}
+	d := s.world.Env(os.Getenv)
+	d["DATA_FILE"], d["LOG_TEXT"] = filepath.Join(o.data, "portal.db"), "true"
+	d["STORE"], d["VAULT"], d["EVENTS"] = "sqlite", "sqlite", "sqlite"
 	if os.Getenv("FIRESTORE_EMULATOR_HOST") != "" {
 		d["STORE"] = "firestore"
 	}
@@ -147,29 +128,17 @@ func (s *system) sandbox(o options) (err error) {
 	if s.disk, err = disk.Open(filepath.Join(o.data, "sandbox.db")); err != nil {
 		return err
 	}
-	s.google, err = google.New(google.Options{
-		DB:      s.disk,
-		Clients: []google.Client{{ID: googleClient, Secret: sandboxSecret, RedirectURIs: []string{s.url + "/auth/callback"}}},
-		Users:   []google.User{{Email: clientEmail, Name: "Client"}, {Email: bookkeeperEmail, Name: "Bookkeeper"}},
+	s.world, err = world.New(world.Options{
+		URL: s.url, DB: s.disk, Log: s.log, Retry: time.Second,
+		People: []google.User{{Email: clientEmail, Name: "Client"}, {Email: bookkeeperEmail, Name: "Bookkeeper"}},
+		Bank:   plaid.Config{InitialDelay: time.Second, HistoricalDelay: 3 * time.Second},
 	})
 	if err != nil {
 		return err
 	}
-	if s.bkper, err = bkper.New(bkper.Options{DB: s.disk}); err != nil {
-		return err
-	}
-	err = bkper.Seed(s.bkper,
+	return bkper.Seed(s.world.Bkper,
 		bkper.User{ID: google.Sub(clientEmail), Email: clientEmail, Name: "Client"},
 		bkper.User{ID: google.Sub(bookkeeperEmail), Email: bookkeeperEmail, Name: "Bookkeeper"})
-	if err != nil {
-		return err
-	}
-	s.plaid, err = plaid.New(plaid.Options{
-		Config:  plaid.Config{InitialDelay: time.Second, HistoricalDelay: 3 * time.Second},
-		BaseURL: s.url + "/sandbox/plaid", Clients: map[string]secret.String{plaidClient: secret.New(sandboxSecret)},
-		DB: s.disk, RetryBase: time.Second, Log: s.log,
-	})
-	return err
 }
 
 // serve starts the functions, the queue and the schedule.
@@ -177,7 +146,7 @@ func (s *system) serve(ctx context.Context, listener net.Listener, o options) er
 	a := app.New(s.cfg, s.log)
 	s.stops = append(s.stops, a.Close)
 	if s.cfg.Events == "sqlite" {
-		queue, err := a.Queue(ctx, s.token)
+		queue, err := a.Queue(ctx, s.world.Token)
 		if err != nil {
 			return err
 		}
@@ -191,9 +160,7 @@ func (s *system) serve(ctx context.Context, listener net.Listener, o options) er
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", functions)
-	s.mount(mux, "/sandbox/google", google.NewServer(s.google, google.ServerOptions{BaseURL: s.url + "/sandbox/google"}))
-	s.mount(mux, "/sandbox/bkper", bkper.NewServer(s.bkper, s.whose()))
-	s.mount(mux, "/sandbox/plaid", s.plaid)
+	s.world.Mount(mux, s.whose())
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	s.busy.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -202,16 +169,12 @@ func (s *system) serve(ctx context.Context, listener net.Listener, o options) er
 	})
 	s.stops = append([]func(){func() { shutdown(server) }}, s.stops...)
 	s.background(ctx, func(ctx context.Context) {
-		if err := s.plaid.Run(ctx); err != nil {
+		if err := s.world.Plaid.Run(ctx); err != nil {
 			s.log.Error("sandbox bank", "err", err)
 		}
 	})
-	s.background(ctx, s.schedule)
+	s.background(ctx, func(ctx context.Context) { s.world.Schedule(ctx, s.cfg.SyncURL, time.Minute, s.log) })
 	return nil
-}
-
-func (s *system) mount(mux *http.ServeMux, at string, h http.Handler) {
-	mux.Handle(at+"/", http.StripPrefix(at, h))
 }
 
 func shutdown(server *http.Server) {
@@ -222,19 +185,10 @@ func shutdown(server *http.Server) {
 	}
 }
 
-// token is the OIDC token with which Pub/Sub and Cloud Scheduler call.
-func (s *system) token(_ context.Context, audience string) (secret.String, error) {
-	token, err := s.google.IDToken(pushAccount, audience)
-	return secret.New(token), err
-}
-
 // whose tells the sandbox's Bkper whose access token it is: the sandbox's Google knows, or the real one is asked.
 func (s *system) whose() func(string) (email, sub string, ok bool) {
-	if s.cfg.GoogleClientID == googleClient {
-		return func(token string) (string, string, bool) {
-			u, ok := s.google.Lookup(token)
-			return u.Email, u.Sub, ok
-		}
+	if s.cfg.GoogleClientID == world.GoogleClient {
+		return s.world.Whose
 	}
 	real, err := caller.NewGoogle(caller.GoogleConfig{ClientIDs: []string{s.cfg.GoogleClientID}, TokenInfo: s.cfg.GoogleTokenInfoURL})
 	return func(token string) (string, string, bool) {
@@ -249,49 +203,12 @@ func (s *system) whose() func(string) (email, sub string, ok bool) {
 // pull stands in for push on Google's emulator, which pushes without a token.
 func (s *system) pull(ctx context.Context, a *app.App) error {
 	p, err := puller.Open(ctx, puller.Config{
-		Project: s.cfg.Project, Targets: a.Targets(), Token: s.token, Deadline: 9 * time.Minute, Log: s.log,
+		Project: s.cfg.Project, Targets: a.Targets(), Token: s.world.Token, Deadline: 9 * time.Minute, Log: s.log,
 	})
 	if err != nil {
 		return err
 	}
 	s.stops = append(s.stops, func() { p.Close() })
 	s.background(ctx, p.Run)
-	return nil
-}
-
-// schedule calls sync as Cloud Scheduler does, once a minute.
-func (s *system) schedule(ctx context.Context) {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		if err := s.callSync(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("schedule", "err", err)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (s *system) callSync(ctx context.Context) error {
-	token, err := s.token(ctx, s.cfg.SyncURL)
-	if err != nil {
-		return err
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.SyncURL, nil)
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Authorization", "Bearer "+token.Reveal())
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("sync answered %s", answer.Status)
-	}
 	return nil
 }
