@@ -5,9 +5,6 @@ import (
 	"testing"
 )
 
-// histories are enough to take some seconds; scripts/sim runs any number.
-const histories = 3000
-
 func TestEveryHistoryKeepsEveryPromise(t *testing.T) {
 	t.Parallel()
 	n := uint64(histories)

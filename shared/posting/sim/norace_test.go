@@ -1,0 +1,6 @@
+//go:build !race
+
+package sim
+
+// histories take some ten seconds; scripts/sim runs any number.
+const histories = 6000
