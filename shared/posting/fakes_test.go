@@ -35,6 +35,7 @@ type tester interface {
 // gone that was there at the cursor.
 type scriptedBank struct {
 	mu       sync.Mutex
+	item     string
 	accounts []bank.Account
 	log      []change
 	since    map[[2]int]delta // by where it begins and ends in the log
@@ -58,7 +59,7 @@ type delta struct {
 }
 
 func newBank(accounts int) *scriptedBank {
-	b := &scriptedBank{size: 500, since: map[[2]int]delta{}}
+	b := &scriptedBank{item: "item", size: 500, since: map[[2]int]delta{}}
 	for n := range accounts {
 		b.accounts = append(b.accounts, bankAccount(n))
 	}
@@ -90,7 +91,27 @@ func (b *scriptedBank) takesBack(ts ...bank.Transaction) {
 }
 
 func (b *scriptedBank) Item(context.Context, secret.String) (bank.Item, error) {
-	return bank.Item{ID: "item", Accounts: b.accounts}, nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bank.Item{ID: b.item, Accounts: slices.Clone(b.accounts)}, nil
+}
+
+// renew makes the bank forget the item: a new one begins with what stands, and names accounts and transactions anew.
+func (b *scriptedBank) renew(item string) {
+	now, accounts := b.standing(), map[string]string{}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.item, b.log, b.since = item, nil, map[[2]int]delta{}
+	for n := range b.accounts {
+		was := b.accounts[n].ID
+		b.accounts[n].ID = item + " " + bankAccount(n).ID
+		accounts[was] = b.accounts[n].ID
+	}
+	for _, id := range slices.Sorted(maps.Keys(now)) {
+		t := now[id]
+		t.ID, t.PendingID, t.Account = item+" "+id, "", accounts[t.Account]
+		b.log = append(b.log, change{Transaction: t})
+	}
 }
 
 // Changes gives one page. A cursor is a place in the log; within a read it says besides where the read ends and how far it

@@ -32,6 +32,7 @@ const (
 	noClaims claims = iota
 	exactly         // by date, amount, direction and text
 	loosely         // by date, amount and direction, after a whole pass of exact claims
+	later           // not in this read: until all history was compared, only rows that are known by their ids are followed
 )
 
 // wish is what the plan wants done about one row. Whether it may be done can depend on what stands in the Book.
@@ -149,7 +150,7 @@ func (p *planner) changed(t *bank.Transaction) {
 
 // added plans a transaction that the journal does not know.
 func (p *planner) added(t *bank.Transaction, values Values) {
-	if t.Date.Before(p.t.From) || (t.Pending && !p.t.Pending) || p.t.claims == exactly {
+	if t.Date.Before(p.t.From) || (t.Pending && !p.t.Pending) || p.t.claims == exactly || p.t.claims == later {
 		return
 	}
 	row := &Row{Key: p.t.provider + "_" + t.ID, Integration: p.t.ID, IDs: []string{t.ID}, Epoch: p.t.Epoch, State: Absent}
@@ -251,7 +252,7 @@ func (p *planner) drop(w *wish) {
 }
 
 func (p *planner) unusable(u bank.Unusable) {
-	if u.ID == "" || p.find(u.ID) != nil {
+	if u.ID == "" || p.t.claims == later || p.find(u.ID) != nil {
 		return
 	}
 	p.keep(&wish{row: &Row{
@@ -262,7 +263,7 @@ func (p *planner) unusable(u bank.Unusable) {
 // claim recognises a row of a former item. Each is claimed once: from then on it carries the new id. Rows that a person
 // trashed can be claimed, rows that the bank took back cannot.
 func (p *planner) claim(t *bank.Transaction, values Values) *wish {
-	if p.t.claims == noClaims {
+	if p.t.claims != exactly && p.t.claims != loosely {
 		return nil
 	}
 	var found *Row

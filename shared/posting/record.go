@@ -156,12 +156,13 @@ func (r *run) target(ctx context.Context, i *bank.Integration, account string) (
 	switch {
 	case i.Paused:
 		return nil, nil
-	case i.Epoch > 0 && i.Want > i.Have && !served:
-		return nil, nil // all of the new item's names are new: they wait until history was compared
-	case read.Claiming && i.Epoch == 0:
+	case read.Claiming && (i.Epoch == 0 || !served):
 		return nil, nil
 	}
 	t := &target{Integration: i, provider: r.conn.Provider, from: account}
+	if i.Epoch > 0 && i.Want > i.Have && !served {
+		t.claims = later
+	}
 	if served && i.Epoch > 0 {
 		t.claims = loosely
 		if read.Claiming {
@@ -252,7 +253,7 @@ func (r *run) remember(ctx context.Context, targets []*target, page *bank.Page) 
 	for _, t := range targets {
 		ids := idsOf(page, t.from)
 		pages := r.e.Progress[t.ID].Recorded/200 + 1
-		if _, served := r.e.Read.Serves[t.ID]; served || t.claims != noClaims || len(ids)/30 > pages {
+		if _, served := r.e.Read.Serves[t.ID]; served || len(ids)/30 > pages {
 			whole = append(whole, t.ID)
 		} else {
 			byID[t.ID] = ids
