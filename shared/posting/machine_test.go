@@ -30,7 +30,8 @@ type promise struct {
 	saved, live, paused bool
 	from                civil.Date
 	frozen              facts // what stood when it fell silent; nil while it may be written
-	stale               facts // what stood at the ends of silences: the bank may have changed it unheard
+	woken               facts // what stood when a silence ended, until the bank is read
+	stale               facts // what stood then and the bank no longer had: it changed unheard
 	early               facts // what stood before the start date when that was moved to later
 }
 
@@ -87,12 +88,9 @@ func (h *household) hush() {
 	for _, p := range h.promises {
 		switch may := p.writes(h.connected); {
 		case !may && p.frozen == nil:
-			p.frozen = h.stands(p)
+			p.frozen, p.woken = h.stands(p), nil
 		case may && p.frozen != nil:
-			for f, n := range p.frozen {
-				p.stale[f] = max(p.stale[f], n)
-			}
-			p.frozen = nil
+			p.frozen, p.woken = nil, p.frozen
 		}
 	}
 }
@@ -266,12 +264,20 @@ func (h *household) compare(t *rapid.T, p *promise) {
 		if tx.Account != h.bank.accounts[p.account].ID {
 			continue
 		}
-		if f := told(&tx); tx.Date.Before(p.from) {
+		f := told(&tx)
+		if p.woken != nil {
+			p.woken[f]--
+		}
+		if tx.Date.Before(p.from) {
 			before[f]++
 		} else if stands[f]--; stands[f] < 0 {
 			t.Fatalf("account %d has not brought %v to %s; there is %v besides", p.account, f, p.book, stands)
 		}
 	}
+	for f, n := range p.woken {
+		p.stale[f] = max(p.stale[f], n)
+	}
+	p.woken = nil
 	for f, n := range stands {
 		if n > before[f]+p.stale[f]+p.early[f] {
 			t.Fatalf("%d of %v too many in %s; the bank has %v, and there was %v", n, f, p.book, before, p.stale)
