@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -193,7 +194,7 @@ type rig struct {
 	hook string
 	got  chan received
 	// status answers the webhooks; nil is 200.
-	status func(received) int
+	status atomic.Pointer[func(received) int]
 }
 
 type received struct {
@@ -224,13 +225,16 @@ func newRig(t *testing.T, o Options, lax bool) *rig {
 	return r
 }
 
+// answer sets how webhooks are answered from now on.
+func (r *rig) answer(status func(received) int) { r.status.Store(&status) }
+
 func receiver(t *testing.T, r *rig) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, _ := io.ReadAll(req.Body)
 		in := received{body: body, header: req.Header.Get("Plaid-Verification")}
 		_ = json.Unmarshal(body, &in.fields)
-		if r.status != nil {
-			w.WriteHeader(r.status(in))
+		if status := r.status.Load(); status != nil {
+			w.WriteHeader((*status)(in))
 		}
 		r.got <- in
 	}))

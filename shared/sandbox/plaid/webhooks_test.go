@@ -43,12 +43,12 @@ func TestMischiefSpoilsTheNextWebhooks(t *testing.T) {
 	r := newRig(t, Options{RetryBase: time.Millisecond}, false)
 	access, _ := r.sandboxItem(t, "ins_109508", "user_good")
 	r.next(t, "HISTORICAL_UPDATE")
-	r.status = func(in received) int {
+	r.answer(func(in received) int {
 		if r.verify(t, in) != nil {
 			return http.StatusUnauthorized
 		}
 		return http.StatusOK
-	}
+	})
 	for _, mischief := range []string{`{"wrong_signature":1}`, `{"stale_iat":1}`} {
 		r.post(t, "/_sim/webhooks", mischief)
 		r.fire(t, access, "DEFAULT_UPDATE")
@@ -67,7 +67,10 @@ func TestMischiefSpoilsTheNextWebhooks(t *testing.T) {
 			t.Errorf("%s came", in.code())
 		}
 	}
-	if n := r.hooks.count % 2; n == 1 {
+	r.mu.Lock()
+	n := r.hooks.count % 2
+	r.mu.Unlock()
+	if n == 1 {
 		r.fire(t, access, "DEFAULT_UPDATE") // so that the next one is odd
 		r.next(t, "DEFAULT_UPDATE")
 	}
@@ -183,12 +186,12 @@ func TestUndeliveredWebhooksSurviveARestart(t *testing.T) {
 	db := openDisk(t)
 	var up atomic.Bool
 	r := newRig(t, Options{DB: db, RetryBase: time.Hour}, false)
-	r.status = func(received) int {
+	r.answer(func(received) int {
 		if up.Load() {
 			return 200
 		}
 		return 503
-	}
+	})
 	r.sandboxItem(t, "ins_109508", "user_good")
 	first := r.next(t, "HISTORICAL_UPDATE")
 	up.Store(true)
