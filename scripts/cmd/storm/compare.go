@@ -61,6 +61,10 @@ func (f *findings) print(w io.Writer) {
 	fmt.Fprintf(w, "Compared %d transactions of %d bank accounts: %s.\n", f.compared, f.accounts, f.sum())
 }
 
+// rest is how long a connection that has no work is left alone at least: a new item whose history is not all there yet for ten
+// minutes, the others for hours.
+const rest = 5 * time.Minute
+
 // waits says what is still under way; "" where nothing is.
 func (s *storm) waits(ctx context.Context, people <-chan struct{}) (string, error) {
 	select {
@@ -74,7 +78,7 @@ func (s *storm) waits(ctx context.Context, people <-chan struct{}) (string, erro
 	}
 	now := time.Now()
 	for _, e := range engines {
-		if e.Lease.Held(now) || e.Asked > e.Reading || len(e.Open) > 0 || !e.Due.IsZero() && e.Due.Before(now.Add(time.Hour)) {
+		if e.Lease.Held(now) || e.Asked > e.Reading || len(e.Open) > 0 || e.Failures > 0 || !e.Due.IsZero() && e.Due.Before(now.Add(rest)) {
 			return fmt.Sprintf("connection %s is to be read (due %s, failure %q)", e.Connection, e.Due.Format(time.TimeOnly), e.Failure), nil
 		}
 	}

@@ -204,10 +204,11 @@ func functionOf(path string) string {
 // of the others is at work: they wait long for a dead process to be silent, and would be hit in that most of the time.
 var targets, lesser = []string{"poster", "connect", "disconnect", "reconnect"}, []string{"link", "remove"}
 
-// strike kills a worker in the middle of some work, of a kind by chance among those under way; after a while without any, any worker.
-func (c *crew) strike(ctx context.Context, rng *rand.Rand) (serving []string, err error) {
+// strike kills a worker in the middle of some work, of the kind that was hit least so far among those under way; after a while
+// without any, any worker.
+func (c *crew) strike(ctx context.Context, rng *rand.Rand, hit map[string]int) (serving []string, err error) {
 	for patience := time.Now().Add(2 * time.Second); ; {
-		if victim := c.victim(rng, time.Now().After(patience)); victim != nil {
+		if victim := c.victim(rng, hit, time.Now().After(patience)); victim != nil {
 			if err := pause(ctx, rng, 0, 60*time.Millisecond); err != nil {
 				return nil, err
 			}
@@ -221,8 +222,10 @@ func (c *crew) strike(ctx context.Context, rng *rand.Rand) (serving []string, er
 	}
 }
 
-func (c *crew) victim(rng *rand.Rand, anybody bool) *worker {
-	for _, function := range slices.Concat(shuffled(rng, targets), shuffled(rng, lesser)) {
+func (c *crew) victim(rng *rand.Rand, hit map[string]int, anybody bool) *worker {
+	first := shuffled(rng, targets)
+	slices.SortStableFunc(first, func(a, b string) int { return hit[a] - hit[b] })
+	for _, function := range slices.Concat(first, shuffled(rng, lesser)) {
 		for _, w := range shuffled(rng, c.workers) {
 			if w.serves(function) {
 				return w

@@ -385,7 +385,7 @@ func (s *storm) slay(ctx context.Context, bar *progressbar.ProgressBar) (during 
 		if err := pause(ctx, rng, 50*time.Millisecond, calmAtMost); err != nil {
 			return nil, err
 		}
-		serving, err := s.crew.strike(ctx, rng)
+		serving, err := s.crew.strike(ctx, rng, during)
 		if err != nil {
 			return nil, err
 		}
