@@ -642,3 +642,18 @@ func movements(account, from, n int) []bank.Transaction {
 }
 
 var _ vault.Reader = tokens{}
+
+// choosy refuses batches with certain remote ids.
+type choosy struct {
+	*shelf
+	bad map[string]bool
+}
+
+func (c choosy) Write(ctx context.Context, token secret.String, book string, op ledger.Operation, batch []ledger.Transaction) ([]ledger.Transaction, error) {
+	for _, t := range batch {
+		if c.bad[t.RemoteIDs[0]] {
+			return nil, &bank.Error{Kind: bank.Permanent, Code: "refused", Err: ledger.ErrRefused}
+		}
+	}
+	return c.shelf.Write(ctx, token, book, op, batch)
+}
