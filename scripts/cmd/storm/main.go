@@ -38,6 +38,7 @@ type options struct {
 	seed        uint64
 	parts       string
 	verbose     bool
+	hurry       bool
 	rows        int           // of each bank account when the storm begins
 	drain       time.Duration // the longest wait for the work to come to its end
 	program     string        // serves the functions on the embedded parts
@@ -71,6 +72,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.parts, "parts", "auto", "emulators, embedded (SQLite), or auto: emulators where they are installed")
 	f.IntVar(&o.rows, "rows", 150, "transactions of each bank account when it is connected")
 	f.DurationVar(&o.drain, "drain", 6*time.Minute, "the longest wait, after the last kill, for the work to come to its end")
+	f.BoolVar(&o.hurry, "hurry", false, "after the last kill, end all workers once and date back what they left by three minutes, rather than wait for leases to end")
 	f.BoolVar(&o.verbose, "v", false, "say what people meet")
 	f.Usage = func() {
 		fmt.Fprint(stderr, usage)

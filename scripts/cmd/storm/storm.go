@@ -58,6 +58,7 @@ type storm struct {
 	store store.Store
 	vault *vaultsqlite.Vault
 	crew  *crew
+	rest  func() // ends the crew
 
 	calm chan struct{} // closed when the killing is over
 
@@ -275,7 +276,8 @@ func (s *storm) serve(ctx context.Context, listener net.Listener) error {
 			return err
 		}
 	}
-	s.background(ctx, s.crew.run)
+	s.employ(ctx)
+	s.stops = append(s.stops, func() { s.rest() })
 	for !slices.ContainsFunc(s.crew.workers, (*worker).up) {
 		select {
 		case err := <-s.crew.fallen:
@@ -288,6 +290,17 @@ func (s *storm) serve(ctx context.Context, listener net.Listener) error {
 	quiet := slog.New(slog.DiscardHandler) // that a worker is down is no news here
 	s.background(ctx, func(ctx context.Context) { s.world.Schedule(ctx, s.url+"/sync", schedule, quiet) })
 	return nil
+}
+
+// employ starts the crew.
+func (s *storm) employ(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	s.busy.Go(func() {
+		defer close(ended)
+		s.crew.run(ctx)
+	})
+	s.rest = func() { cancel(); <-ended }
 }
 
 // pull stands in for push on Google's emulator, which pushes without a token.
@@ -346,6 +359,11 @@ func (s *storm) rage(ctx context.Context, stdout, stderr io.Writer) (ok bool, er
 		return false, context.Cause(ctx)
 	}
 	close(s.calm)
+	if s.hurry {
+		if err := s.skip(ctx); err != nil {
+			return false, err
+		}
+	}
 	fmt.Fprintf(stdout, "%d kills in %s, in the middle of %s.\n", s.kills, since(begun), list(during))
 	over := time.Now()
 	found, err := s.settle(ctx, people, stderr)
