@@ -105,6 +105,28 @@ func TestABankConnectedAlreadyIsNoticedBeforeTheExchange(t *testing.T) {
 	}
 }
 
+func TestABankThatIsBeingConnectedIsNotConnectedTwice(t *testing.T) {
+	w := newWorld(t)
+	book := w.newBook("Two windows")
+	b := w.bank("Busy Bank", checking())
+	one, other := w.client.begin(book), w.client.begin(book)
+	w.client.visit(one, b)
+	w.plaid.AddFault(plaid.Fault{Path: "/item/public_token/exchange", Kind: plaid.FaultError, Times: 1})
+	w.client.do(http.MethodPost, "/connect/complete", connect.Complete{Session: one.Session}) // whoever was first is at it now
+	w.client.visit(other, b)
+	done := w.client.do(http.MethodPost, "/connect/complete", connect.Complete{Session: other.Session})
+	if done.status != http.StatusConflict || !strings.Contains(done.body, `"busy"`) {
+		t.Errorf("in the other window: %d %s", done.status, done.body)
+	}
+	if all := w.client.connections(); len(all) > 1 {
+		t.Errorf("connections %v", all)
+	}
+	elsewhere := w.client.connect(w.bank("Another Bank", checking()), book)
+	if elsewhere.Status != view.Connected {
+		t.Errorf("another bank meanwhile: %+v", elsewhere)
+	}
+}
+
 func TestAVisitThatIsLeftMakesNothing(t *testing.T) {
 	w := newWorld(t)
 	s := w.client.begin(w.newBook("Left"))

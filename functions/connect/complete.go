@@ -241,6 +241,10 @@ func (c *Connect) keep(ctx context.Context, s *bank.Session, candidates []bank.C
 // errBusy: another session is making an item for the same connection.
 var errBusy = web.Conflict("busy", "This connection is being reconnected in another window. Finish there, or try again in a few minutes.")
 
+// errTwice: another session of the user is making an item at the same bank. Until its connection stands nobody can tell
+// whether it is for the same accounts.
+var errTwice = web.Conflict("busy", "You are connecting this bank in another window too. Finish there, or try again in a few minutes.")
+
 // claim fixes, before the exchange, which candidate becomes which connection, and makes the caller the only one who
 // exchanges for the next minutes. It ends the session where the bank is connected already, or is not the one to be
 // reconnected.
@@ -268,7 +272,7 @@ func (c *Connect) claim(ctx context.Context, s *bank.Session, candidate bank.Can
 			s.Tried = s.State == bank.Exchanging
 			s.State, s.Trying, s.Due = bank.Exchanging, now.Add(exchangeTime), now.Add(exchangeTime)
 			if s.Candidate == "" {
-				s.Candidate = candidate.Key
+				s.Candidate, s.At = candidate.Key, candidate.Institution.ID
 			}
 		}
 		return store.Sessions.Put(tx, s)
@@ -305,6 +309,18 @@ func (c *Connect) admit(tx store.Tx, s *bank.Session, candidate bank.Candidate) 
 		if conn.ID != s.Connection && sameBank(conn, s.Provider, candidate) {
 			s.State, s.Duplicate = bank.Duplicate, conn.ID
 		}
+	}
+	if s.State.Final() {
+		return nil
+	}
+	others, err := store.Sessions.Select(tx, store.Query{Field: store.ByOwner, Any: []string{s.Owner}})
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(others, func(o *bank.Session) bool {
+		return o.ID != s.ID && o.State == bank.Exchanging && o.Purpose == bank.ToConnect && o.Provider == s.Provider && o.At == candidate.Institution.ID
+	}) {
+		return errTwice
 	}
 	return nil
 }

@@ -193,6 +193,7 @@ type Session struct {
 	Ref        string       `json:"ref"`        // digest of the provider's handle; the handle is in the vault
 	State      SessionState `json:"state"`
 	Candidate  string       `json:"candidate,omitempty"` // Candidate.Key that is being kept
+	At         string       `json:"at,omitempty"`        // id of the candidate's institution
 	Duplicate  string       `json:"duplicate,omitempty"` // the connection that already has this bank
 	Created    time.Time    `json:"created"`
 	Forgotten  time.Time    `json:"forgotten"`       // after this the provider no longer tells the outcome
