@@ -27,6 +27,7 @@ type findings struct {
 	compared                int    // transactions at the banks
 	accounts                int
 	twice                   []string // customers of whom a person has two connections
+	handles                 int      // of sessions that have ended, or were never written down: worthless, as the bank forgets them
 	sessions                int      // whose answer died with a process that had asked the bank for a token; an operator is told of each
 }
 
@@ -54,6 +55,9 @@ func (f *findings) print(w io.Writer) {
 	}
 	if len(f.twice) > 0 {
 		fmt.Fprintf(w, "Connected twice by one person: %s.\n", strings.Join(f.twice, ", "))
+	}
+	if f.handles > 0 {
+		fmt.Fprintf(w, "%d handles of sessions are left in the vault that nobody will ask for.\n", f.handles)
 	}
 	if f.sessions > 0 {
 		fmt.Fprintf(w, "%d tokens died with the process that had asked for them; their sessions are listed for the operator.\n", f.sessions)
@@ -291,14 +295,19 @@ func (s *storm) orphans(ctx context.Context, f *findings) error {
 		}
 	}
 	f.twice = twice(connections)
-	if err := s.strayTokens(ctx, tokens, orphan); err != nil {
-		return err
-	}
-	lost, err := s.lostSessions(ctx)
+	stray, err := s.secrets(ctx, "connection-")
 	if err != nil {
 		return err
 	}
-	f.sessions = len(lost)
+	for _, name := range stray {
+		if !tokens[name] {
+			orphan("the token %s has no connection that lives", name)
+		}
+	}
+	lost, err := s.visits(ctx, f)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for item, candidate := range s.exchanged {
@@ -324,37 +333,39 @@ func (s *storm) itemOf(token string) (id string, err error) {
 	return id, err
 }
 
-// strayTokens finds tokens and handles in the vault to which nothing belongs.
-func (s *storm) strayTokens(ctx context.Context, tokens map[string]bool, orphan func(string, ...any)) error {
-	for after := ""; ; {
-		names, err := s.vault.List(ctx, "connection-", after)
-		if err != nil {
-			return err
+// secrets lists the names of what is in the vault.
+func (s *storm) secrets(ctx context.Context, prefix string) (list []string, err error) {
+	for after := ""; ; after = list[len(list)-1] {
+		some, err := s.vault.List(ctx, prefix, after)
+		if err != nil || len(some) == 0 {
+			return list, err
 		}
-		for _, name := range names {
-			if !tokens[name] {
-				orphan("the token %s has no connection that lives", name)
-			}
-		}
-		if len(names) == 0 {
-			break
-		}
-		after = names[len(names)-1]
+		list = append(list, some...)
 	}
-	return nil
 }
 
-// lostSessions are the candidates of sessions that say themselves that the bank's answer was lost: the one case in which an
-// item may live on that nobody has, because the bank tells its token only once.
-func (s *storm) lostSessions(ctx context.Context) (map[string]bool, error) {
+// visits looks at the sessions. lost are the candidates of those that say themselves that the bank's answer was lost: the one
+// case in which an item may live on that nobody has, because the bank tells its token only once.
+func (s *storm) visits(ctx context.Context, f *findings) (lost map[string]bool, err error) {
 	sessions, err := all(ctx, s.store, store.Sessions)
-	lost := map[string]bool{}
+	if err != nil {
+		return nil, err
+	}
+	handles, err := s.secrets(ctx, "session-")
+	if err != nil {
+		return nil, err
+	}
+	lost = map[string]bool{}
+	open := map[string]bool{}
 	for _, o := range sessions {
+		open[vault.SessionHandle(o.ID)] = !o.State.Final()
 		if o.State == bank.Lost {
 			lost[o.Candidate] = true
 		}
 	}
-	return lost, err
+	f.sessions = len(lost)
+	f.handles = len(slices.DeleteFunc(handles, func(name string) bool { return open[name] }))
+	return lost, nil
 }
 
 // twice lists customers of whom a person has made two connections.

@@ -204,11 +204,23 @@ func functionOf(path string) string {
 // of the others is at work: they wait long for a dead process to be silent, and would be hit in that most of the time.
 var targets, lesser = []string{"poster", "connect", "disconnect", "reconnect"}, []string{"link", "remove"}
 
-// strike kills a worker in the middle of some work, of the kind that was hit least so far among those under way; after a while
-// without any, any worker.
+// waiting is how long the killer waits for the kind of work that was hit least, and then for any.
+const waiting = 2 * time.Second
+
+// strike kills a worker in the middle of some work: for a while of the kinds that were hit least so far, then of any kind,
+// and at last any worker.
 func (c *crew) strike(ctx context.Context, rng *rand.Rand, hit map[string]int) (serving []string, err error) {
-	for patience := time.Now().Add(2 * time.Second); ; {
-		if victim := c.victim(rng, hit, time.Now().After(patience)); victim != nil {
+	rare := shuffled(rng, targets)
+	slices.SortStableFunc(rare, func(a, b string) int { return hit[a] - hit[b] })
+	for begun := time.Now(); ; {
+		var victim *worker
+		switch waited := time.Since(begun); {
+		case waited < waiting:
+			victim = c.victim(rng, rare[:2], false)
+		default:
+			victim = c.victim(rng, slices.Concat(rare, lesser), waited > 2*waiting)
+		}
+		if victim != nil {
 			if err := pause(ctx, rng, 0, 60*time.Millisecond); err != nil {
 				return nil, err
 			}
@@ -222,21 +234,18 @@ func (c *crew) strike(ctx context.Context, rng *rand.Rand, hit map[string]int) (
 	}
 }
 
-func (c *crew) victim(rng *rand.Rand, hit map[string]int, anybody bool) *worker {
-	first := shuffled(rng, targets)
-	slices.SortStableFunc(first, func(a, b string) int { return hit[a] - hit[b] })
-	for _, function := range slices.Concat(first, shuffled(rng, lesser)) {
+// victim finds a worker that serves one of the functions, the first ones first.
+func (c *crew) victim(rng *rand.Rand, functions []string, anybody bool) *worker {
+	for _, function := range functions {
 		for _, w := range shuffled(rng, c.workers) {
 			if w.serves(function) {
 				return w
 			}
 		}
 	}
-	if anybody {
-		for _, w := range shuffled(rng, c.workers) {
-			if w.up() {
-				return w
-			}
+	for _, w := range shuffled(rng, c.workers) {
+		if anybody && w.up() {
+			return w
 		}
 	}
 	return nil

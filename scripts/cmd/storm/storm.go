@@ -41,7 +41,7 @@ const (
 	crewSize   = 2               // processes at a time; while one starts the other serves
 	bankID     = "ins_storm"     // at which everybody banks
 	schedule   = 3 * time.Second // between two calls of sync: Google's, once a minute, would only make the end later
-	newcomers  = 3 * time.Second // between two people more, who give the killer something to hit
+	newcomers  = 2 * time.Second // between two people more, who give the killer something to hit
 	calmAtMost = 900 * time.Millisecond
 )
 
