@@ -47,6 +47,7 @@ type App struct {
 	store  func() (store.Store, error)
 	vault  func() (vault.Vault, error)
 	events func() (events.Publisher, error)
+	banks  func() (map[string]bank.Provider, error)
 
 	queue *eventsqlite.Queue // where the embedded one is used
 
@@ -58,6 +59,7 @@ type App struct {
 func New(cfg *config.Config, log *slog.Logger) *App {
 	a := &App{cfg: cfg, log: log}
 	a.store, a.vault, a.events = sync.OnceValues(a.openStore), sync.OnceValues(a.openVault), sync.OnceValues(a.openEvents)
+	a.banks = sync.OnceValues(a.openBanks)
 	return a
 }
 
@@ -144,8 +146,8 @@ func atRoot(h http.Handler) http.Handler {
 	})
 }
 
-// banks is the one list of providers: another one is one more entry.
-func (a *App) banks() (map[string]bank.Provider, error) {
+// openBanks has the one list of providers: another one is one more entry.
+func (a *App) openBanks() (map[string]bank.Provider, error) {
 	all := map[string]bank.Provider{}
 	for _, build := range []func() (bank.Provider, error){
 		func() (bank.Provider, error) {
