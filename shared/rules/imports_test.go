@@ -11,7 +11,7 @@ import (
 // layers: a package imports packages of its own folder and of layers above it in this list, never one of its own layer.
 var layers = [][]string{
 	{"shared/secret", "shared/logs", "shared/sqlitefile"},
-	{"shared/bank", "shared/config"},
+	{"shared/bank", "shared/config", "shared/telemetry"},
 	{"shared/ledger", "shared/store", "shared/vault", "shared/events"},
 	{"shared/posting", "shared/caller"},
 	{"shared/web", "shared/view"},
@@ -66,6 +66,7 @@ var homes = map[string][]string{
 	"github.com/GoogleCloudPlatform/functions-framework-go": {"functions/main"},
 	"github.com/getkin/kin-openapi":                         {"shared/web/webtest"},
 	"github.com/schollz/progressbar":                        {"scripts"},
+	"go.opentelemetry.io":                                   {"shared/telemetry"},
 }
 
 // instead says what stands in for a module that others use; its second version is another module.
