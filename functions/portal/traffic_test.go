@@ -161,6 +161,13 @@ type scriptedBank struct {
 func (*scriptedBank) Name() string        { return "scripted" }
 func (*scriptedBank) Countries() []string { return []string{"US"} }
 
+func (*scriptedBank) Front() bank.Front {
+	return bank.Front{
+		Days: 365, Widget: []byte("export const open = async () => ({});\n"),
+		Hosts: map[string][]string{"script-src": {"https://cdn.bank.example"}, "frame-src": {"https://widget.bank.example"}},
+	}
+}
+
 func (*scriptedBank) Institutions(context.Context, string, string) ([]bank.Institution, error) {
 	return []bank.Institution{
 		{ID: "i1", Name: "First Bank", Country: "US", URL: "https://bank.example", Colour: "#0e3e6b", Logo: "data:image/png;base64,iVBORw0KGgo=", Health: "down"},

@@ -59,7 +59,7 @@ type Begun struct {
 type Visit struct {
 	Handle secret.String
 	User   string // as given to Begin
-	Hint   string // what the browser says came of it; only ever looked up, never believed
+	Hint   string // what the browser or a webhook says came of it; only ever looked up, never believed
 }
 
 // Outcome is what the provider knows of a session.
@@ -148,7 +148,7 @@ type Doorbell interface {
 
 // Notice is what a webhook is about. Its content is a reason to look, never the truth.
 type Notice struct {
-	Item    string // look at this item
+	Item    string // look at this item; beside a Session, it is the Visit.Hint for its outcome
 	Session string // or ask for the outcome of the session with this Begun.Ref
 	Deep    bool
 }
@@ -159,4 +159,23 @@ type Directory interface {
 	Countries() []string
 	// Institutions searches the banks of a country; an empty query gives the best known. At most 50.
 	Institutions(ctx context.Context, country, query string) ([]Institution, error)
+	// Front is what the provider brings to our page. It never changes.
+	Front() Front
+}
+
+// Front is what a provider brings to our page, which knows no provider by name.
+type Front struct {
+	// Days of history that its banks give at most.
+	Days int
+	// Widget is an ES module for providers whose Begun has a Widget. It exports a function
+	//
+	//	open({token, language, dark, institution}) → Promise of {item}
+	//
+	// that shows the provider's widget over the page: token is Begun.Widget, language "en" or "pt", dark whether the page
+	// is, institution the Institution.ID that the person has chosen, or "". The promise is kept once the widget has closed;
+	// item is for /connect/complete, absent where the person left without one. It is broken where the widget cannot be shown.
+	Widget []byte
+	// Hosts are the https origins that the widget needs, by directive of the page's Content-Security-Policy: script-src,
+	// frame-src, connect-src, img-src, font-src or style-src.
+	Hosts map[string][]string
 }
