@@ -105,22 +105,25 @@ func (c *Connect) push(ctx context.Context, d events.Delivery) error {
 		return err // a session that is not ours, or is not written down yet: the schedule will ask
 	}
 	web.Note(ctx, slog.String("session", found[0].ID))
-	_, err = c.finish(ctx, found[0], "")
+	_, err = c.finish(ctx, found[0], d.Item)
 	if err == nil {
 		return nil
 	}
 	// What can be tried again is tried when it is due: an event that comes back at once would only slow the others.
-	if due := c.later(ctx, found[0]); due != nil {
+	if due := c.later(ctx, found[0], d.Item); due != nil {
 		return due
 	}
 	slog.WarnContext(ctx, "a session could not be completed yet", "session", found[0].ID, "code", bank.CodeOf(err), "err", err)
 	return nil
 }
 
-// later sets the next time at which the outcome of a session is asked for.
-func (c *Connect) later(ctx context.Context, s *bank.Session) error {
+// later sets the next time at which the outcome of a session is asked for, and keeps the hint for it.
+func (c *Connect) later(ctx context.Context, s *bank.Session, hint string) error {
 	err := c.change(ctx, s, func(s *bank.Session) bool {
 		now := c.Now()
+		if hint != "" && s.State == bank.Open {
+			s.Hint = hint
+		}
 		switch {
 		case s.State.Final():
 			return false
@@ -165,6 +168,9 @@ func (c *Connect) finish(ctx context.Context, s *bank.Session, hint string) (*ba
 	if s.State == bank.Exchanging && c.Now().Before(s.Trying) {
 		return s, nil // somebody is at it
 	}
+	if hint == "" || s.State == bank.Exchanging { // then the one that led to the candidate
+		hint = s.Hint
+	}
 	handle, err := c.Vault.Get(ctx, vault.SessionHandle(s.ID))
 	if err != nil {
 		return s, fmt.Errorf("handle of the session: %w", err)
@@ -176,13 +182,13 @@ func (c *Connect) finish(ctx context.Context, s *bank.Session, hint string) (*ba
 	}
 	switch {
 	case out.State == bank.Visiting && s.State == bank.Open:
-		return s, c.later(ctx, s)
+		return s, c.later(ctx, s, hint)
 	case out.State == bank.Finished && (s.Purpose == bank.ToRepair || s.Purpose == bank.ToAccounts):
 		return s, c.repaired(ctx, s)
 	case out.State == bank.Finished && len(out.Candidates) > 0:
-		return s, c.keep(ctx, s, out.Candidates)
+		return s, c.keep(ctx, s, out.Candidates, hint)
 	case s.State == bank.Exchanging:
-		return s, c.keep(ctx, s, nil) // the token may be in the vault already
+		return s, c.keep(ctx, s, nil, hint) // the token may be in the vault already
 	}
 	err = c.change(ctx, s, func(s *bank.Session) bool {
 		if s.State != bank.Open {
@@ -206,14 +212,14 @@ func (c *Connect) forget(ctx context.Context, s *bank.Session) error {
 	return c.Vault.Destroy(ctx, vault.SessionHandle(s.ID))
 }
 
-// keep turns a candidate into the session's connection.
-func (c *Connect) keep(ctx context.Context, s *bank.Session, candidates []bank.Candidate) error {
+// keep turns a candidate into the session's connection. The hint is the one that led to the candidates.
+func (c *Connect) keep(ctx context.Context, s *bank.Session, candidates []bank.Candidate, hint string) error {
 	chosen := slices.IndexFunc(candidates, func(o bank.Candidate) bool { return s.Candidate == "" || o.Key == s.Candidate })
 	var candidate bank.Candidate
 	if chosen >= 0 {
 		candidate = candidates[chosen]
 	}
-	claimed, err := c.claim(ctx, s, candidate)
+	claimed, err := c.claim(ctx, s, candidate, hint)
 	if err != nil {
 		return err
 	}
@@ -248,13 +254,13 @@ var errTwice = web.Conflict("busy", "You are connecting this bank in another win
 // claim fixes, before the exchange, which candidate becomes which connection, and makes the caller the only one who
 // exchanges for the next minutes. It ends the session where the bank is connected already, or is not the one to be
 // reconnected.
-func (c *Connect) claim(ctx context.Context, s *bank.Session, candidate bank.Candidate) (claimed bool, err error) {
+func (c *Connect) claim(ctx context.Context, s *bank.Session, candidate bank.Candidate, hint string) (claimed bool, err error) {
 	for {
 		before, err := c.survey(ctx, s.Owner)
 		if err != nil {
 			return false, err
 		}
-		claimed, err = c.claimAfter(ctx, s, candidate, before)
+		claimed, err = c.claimAfter(ctx, s, candidate, hint, before)
 		if !errors.Is(err, errOvertaken) {
 			return claimed, err
 		}
@@ -300,7 +306,7 @@ func (c *Connect) survey(ctx context.Context, owner string) (v survey, err error
 	return v, err
 }
 
-func (c *Connect) claimAfter(ctx context.Context, s *bank.Session, candidate bank.Candidate, before survey) (claimed bool, err error) {
+func (c *Connect) claimAfter(ctx context.Context, s *bank.Session, candidate bank.Candidate, hint string, before survey) (claimed bool, err error) {
 	err = c.Store.Update(ctx, func(tx store.Tx) error {
 		claimed = false
 		fresh, err := store.Sessions.Load(tx, s.ID)
@@ -329,7 +335,7 @@ func (c *Connect) claimAfter(ctx context.Context, s *bank.Session, candidate ban
 			s.Tried = s.State == bank.Exchanging
 			s.State, s.Trying, s.Due = bank.Exchanging, now.Add(exchangeTime), now.Add(exchangeTime)
 			if s.Candidate == "" {
-				s.Candidate, s.At = candidate.Key, candidate.Institution.ID
+				s.Candidate, s.At, s.Hint = candidate.Key, candidate.Institution.ID, hint
 			}
 		}
 		return errors.Join(err, store.Sessions.Put(tx, s))

@@ -3,7 +3,9 @@ package connect_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -81,11 +83,11 @@ type visit struct {
 	handler http.Handler
 }
 
-func newVisit(t *testing.T, f *finished) *visit {
+func newVisit(t *testing.T, p bank.Provider) *visit {
 	t.Helper()
 	v := &visit{t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	s := storemem.New()
-	begun := &bank.Session{ID: "s", Owner: "ana", Provider: "p", Purpose: bank.ToConnect, Connection: session.NewID(), State: bank.Open, Created: v.now, Forgotten: v.now.Add(time.Hour)}
+	begun := &bank.Session{ID: "s", Ref: "ref", Owner: "ana", Provider: "p", Purpose: bank.ToConnect, Connection: session.NewID(), State: bank.Open, Created: v.now, Forgotten: v.now.Add(time.Hour)}
 	if err := s.Update(t.Context(), func(tx store.Tx) error { return store.Sessions.Put(tx, begun) }); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +99,7 @@ func newVisit(t *testing.T, f *finished) *visit {
 	t.Cleanup(func() { slog.SetDefault(before) })
 	edge := &web.Edge{Who: people{}, Log: slog.New(slog.DiscardHandler)}
 	v.handler = (&connect.Connect{
-		Store: s, Vault: &v.tokens, Banks: map[string]bank.Provider{"p": f}, Events: silent{}, Edge: edge, Pushes: edge,
+		Store: s, Vault: &v.tokens, Banks: map[string]bank.Provider{"p": p}, Events: silent{}, Edge: edge, Pushes: edge,
 		Now: func() time.Time { return v.now }, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
 	}).Handler()
 	return v
@@ -105,19 +107,35 @@ func newVisit(t *testing.T, f *finished) *visit {
 
 type completed struct{ State, Message, Code string }
 
-// complete asks what became of the session, when every exchange before has had its time.
-func (v *visit) complete() (c completed) {
+// post asks, when every exchange before has had its time.
+func (v *visit) post(path, body string) *httptest.ResponseRecorder {
 	v.t.Helper()
-	r := httptest.NewRequestWithContext(v.t.Context(), http.MethodPost, "/complete", strings.NewReader(`{"session":"s"}`))
+	r := httptest.NewRequestWithContext(v.t.Context(), http.MethodPost, path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer ana")
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	v.handler.ServeHTTP(w, r)
+	v.now = v.now.Add(5 * time.Minute)
+	return w
+}
+
+// complete asks what became of the session, as the page does; the hint is what the provider's script told it.
+func (v *visit) complete(hint string) (c completed) {
+	v.t.Helper()
+	w := v.post("/complete", fmt.Sprintf(`{"session":"s","item":%q}`, hint))
 	if err := json.Unmarshal(w.Body.Bytes(), &c); err != nil {
 		v.t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	v.now = v.now.Add(5 * time.Minute)
 	return c
+}
+
+// push is the event of a webhook, which may name an item, or of the schedule, which does not.
+func (v *visit) push(hint string) {
+	v.t.Helper()
+	data := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"session":"ref","item":%q}`, hint))
+	if w := v.post("/push", fmt.Sprintf(`{"message":{"data":%q,"messageId":"1"}}`, data)); w.Code != http.StatusNoContent {
+		v.t.Fatalf("push: %d %s", w.Code, w.Body)
+	}
 }
 
 func fault(k bank.Kind) error { return &bank.Error{Kind: k, Code: "X"} }
@@ -143,7 +161,7 @@ func TestARefusedExchangeEndsTheSessionAndOnlyADoubtfulOneIsLost(t *testing.T) {
 			v := newVisit(t, &finished{exchanges: row.exchanges, forgets: row.forgets})
 			var last completed
 			for n, want := range row.states {
-				last = v.complete()
+				last = v.complete("")
 				if last.State != want || want == "" && last.Code != "unavailable" {
 					t.Fatalf("answer %d: %+v, want %q", n+1, last, want)
 				}
@@ -165,7 +183,7 @@ func TestAnExchangeThatSleptTooLongIsUndoneAndReplacesNoToken(t *testing.T) {
 	f := &finished{exchanges: []error{nil}}
 	v := newVisit(t, f)
 	f.slow = func() { v.now = v.now.Add(10 * time.Minute) }
-	if c := v.complete(); c.State == "kept" {
+	if c := v.complete(""); c.State == "kept" {
 		t.Errorf("%+v", c)
 	}
 	if len(f.removed) != 1 || f.removed[0] != "token" {
@@ -174,5 +192,47 @@ func TestAnExchangeThatSleptTooLongIsUndoneAndReplacesNoToken(t *testing.T) {
 	names, err := v.tokens.List(t.Context(), "connection-", "")
 	if err != nil || len(names) > 0 {
 		t.Errorf("tokens %v, %v; want none", names, err)
+	}
+}
+
+// hinted is a provider that tells of an item only to those who know its name.
+type hinted struct {
+	finished
+	down int // outcomes that fail
+}
+
+func (h *hinted) Outcome(ctx context.Context, v bank.Visit) (bank.Outcome, error) {
+	switch {
+	case v.Hint != "item":
+		return bank.Outcome{State: bank.Visiting}, nil
+	case h.down > 0:
+		h.down--
+		return bank.Outcome{}, fault(bank.Retry)
+	}
+	return h.finished.Outcome(ctx, v)
+}
+
+func TestWhatAHintLedToIsFinishedByWhoeverAsksNext(t *testing.T) {
+	for name, row := range map[string]struct {
+		provider *hinted
+		did      func(*visit)
+	}{
+		"the page knows it":                               {&hinted{finished: finished{exchanges: []error{nil}}}, func(v *visit) { v.complete("item") }},
+		"the page was closed, and a webhook knows it":     {&hinted{finished: finished{exchanges: []error{nil}}}, func(v *visit) { v.push("item") }},
+		"a webhook knows it while the provider is down":   {&hinted{finished{exchanges: []error{nil}}, 1}, func(v *visit) { v.push("item"); v.push("") }},
+		"the page is closed during a doubtful exchange":   {&hinted{finished: finished{exchanges: []error{fault(bank.Retry), nil}}}, func(v *visit) { v.complete("item"); v.push("") }},
+		"another name is told during a doubtful exchange": {&hinted{finished: finished{exchanges: []error{fault(bank.Retry), nil}}}, func(v *visit) { v.complete("item"); v.push("other") }},
+		"a page that knows nothing asks after a webhook":  {&hinted{finished{exchanges: []error{nil}}, 1}, func(v *visit) { v.push("item"); v.complete("") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newVisit(t, row.provider)
+			if c := v.complete(""); c.State != "open" {
+				t.Fatalf("before anybody knows: %+v", c)
+			}
+			row.did(v)
+			if c := v.complete(""); c.State != "kept" {
+				t.Errorf("%+v; %s", c, &v.log)
+			}
+		})
 	}
 }

@@ -56,7 +56,7 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request) error {
 	for _, n := range notices {
 		topic, m := events.Rings, events.Message{Provider: name, Item: n.Item, Deep: n.Deep}
 		if n.Session != "" {
-			topic, m = events.Sessions, events.Message{Session: n.Session}
+			topic, m = events.Sessions, events.Message{Session: n.Session, Item: n.Item}
 		}
 		if err := h.Events.Publish(r.Context(), topic, m); err != nil {
 			return web.Unavailable(0).Because(fmt.Errorf("publish: %w", err))

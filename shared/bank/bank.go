@@ -194,6 +194,7 @@ type Session struct {
 	State      SessionState `json:"state"`
 	Candidate  string       `json:"candidate,omitempty"` // Candidate.Key that is being kept
 	At         string       `json:"at,omitempty"`        // id of the candidate's institution
+	Hint       string       `json:"hint,omitempty"`      // Visit.Hint for whoever asks next: the page or a webhook gave it
 	Duplicate  string       `json:"duplicate,omitempty"` // the connection that already has this bank
 	Created    time.Time    `json:"created"`
 	Forgotten  time.Time    `json:"forgotten"`       // after this the provider no longer tells the outcome

@@ -30,7 +30,7 @@ type Message struct {
 	Provider   string `json:"provider,omitempty"`   // … or at the one with this item of this provider
 	Item       string `json:"item,omitempty"`
 	Deep       bool   `json:"deep,omitempty"`    // look again at what may have changed silently
-	Session    string `json:"session,omitempty"` // Sessions: the bank.Session with this Ref
+	Session    string `json:"session,omitempty"` // Sessions: the bank.Session with this Ref; Item hints at what came of it
 }
 
 // Publisher hands messages to the broker. Implementations are safe for concurrent use.
