@@ -340,8 +340,10 @@ var months = []string{
 	"JANUARY", "FEBRUARY", "MARCH", "APRIL", "MAY", "JUNE", "JULY", "AUGUST", "SEPTEMBER", "OCTOBER", "NOVEMBER", "DECEMBER",
 }
 
+// cleared is the date by which a client takes a lock away.
+const cleared = "1900-00-00"
+
 func (b *book) setLocks(who Caller, in Book) error {
-	const cleared = "1900-00-00"
 	for _, lock := range []struct {
 		to *string
 		in string

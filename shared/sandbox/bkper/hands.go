@@ -102,11 +102,15 @@ func (h Hand) Merge(one, two string) (TransactionOperation, error) {
 
 // Lock locks what is dated on or before date, yyyy-MM-dd; "" unlocks.
 func (h Hand) Lock(date string) (Book, error) {
-	if date == "" {
-		date = "1900-00-00"
-	}
-	return h.s.UpdateBook(h.who, h.book, Book{LockDate: date})
+	return h.s.UpdateBook(h.who, h.book, Book{LockDate: orCleared(date)})
 }
+
+// Close closes what is dated on or before date, yyyy-MM-dd; "" opens it again.
+func (h Hand) Close(date string) (Book, error) {
+	return h.s.UpdateBook(h.who, h.book, Book{ClosingDate: orCleared(date)})
+}
+
+func orCleared(date string) string { return cmp.Or(date, cleared) }
 
 // Archive archives an Account, or brings it back.
 func (h Hand) Archive(accountID string, archived bool) error {

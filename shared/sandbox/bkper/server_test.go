@@ -1,13 +1,11 @@
 package bkper_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -320,51 +318,4 @@ func TestHandsReachTheBookFromAnotherProcess(t *testing.T) {
 	a.want(a.send(owner, "PUT", "/_sim/rules", `{"rounds":true}`), 200, "")
 	a.want(a.send(owner, "GET", "/_sim/rules", ""), 200, `"rounds":true`)
 	a.want(a.send(owner, "PUT", "/_sim/lag", `{"ms":5}`), 200, "")
-}
-
-func TestThePageShowsTheBookAndItsFormsChangeIt(t *testing.T) {
-	a := serve(t, bkper.Options{})
-	tx := a.create(a.draft("r1", "2026-01-02", "1"))[0]
-	must(a.s.UpdateBook(owner, a.book, bkper.Book{Name: "<Books>"}))(t)
-	get := func(path string) string {
-		got := a.send(owner, "GET", path, "")
-		if got.status != 200 {
-			t.Fatalf("GET %s = %d %s", path, got.status, got.body)
-		}
-		return got.body
-	}
-	if body := get("/book/"); !strings.Contains(body, `<a href="`+a.book+`">&lt;Books&gt;</a>`) {
-		t.Errorf("the list of Books lacks the Book: %s", body)
-	}
-	page := get("/book/" + a.book)
-	for _, part := range []string{`data-account="Bank"`, `data-id="` + tx.ID + `" data-state="draft"`, `value="1.00"`, `value="post"`} {
-		if !strings.Contains(page, part) {
-			t.Errorf("the page lacks %s", part)
-		}
-	}
-	submit := func(form url.Values) reply {
-		t.Helper()
-		resp, err := http.PostForm(a.url+"/book/"+a.book+"/transactions/"+tx.ID, form)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		var text bytes.Buffer
-		if _, err := text.ReadFrom(resp.Body); err != nil {
-			t.Fatal(err)
-		}
-		return reply{resp.StatusCode, text.String(), resp.Header}
-	}
-	// The client follows the relative redirect back to the page, prefix included.
-	got := submit(url.Values{"action": {"edit"}, "date": {"2026-01-03"}, "amount": {"5"}, "credit": {"Bank"}, "debit": {"Rent"}, "description": {"<Rent>"}})
-	a.want(got, 200, `data-state="draft"[\s\S]*value="5.00"[\s\S]*value="Rent"[\s\S]*&lt;Rent&gt;`)
-	a.want(submit(url.Values{"action": {"post"}}), 200, `data-state="posted"`)
-	a.want(submit(url.Values{"action": {"check"}}), 200, `data-state="checked"`)
-	a.want(submit(url.Values{"action": {"trash"}}), 400, `role="alert"[\s\S]*checked`)
-	a.want(submit(url.Values{"action": {"uncheck"}}), 200, `data-state="posted"`)
-	a.want(submit(url.Values{"action": {"trash"}}), 200, "")
-	if page := get("/book/" + a.book + "?query=is%3Atrashed"); !strings.Contains(page, `data-state="trashed"`) {
-		t.Error("the bin lacks the transaction")
-	}
-	a.want(a.send(owner, "GET", "/book/nothing", ""), 404, `role="alert"`)
 }
