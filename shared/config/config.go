@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/sethvargo/go-envconfig"
@@ -14,7 +16,8 @@ import (
 	"github.com/bkper/automations-portal/shared/secret"
 )
 
-// Config is the configuration of one process. Functions ignore what they do not need.
+// Config is the configuration of one process. The tag "for" names the functions that use a variable, where not all do: only
+// to them it is given, and only they refuse to start without it, so that a secret is where it is needed and nowhere else.
 type Config struct {
 	Function string `env:"FUNCTION_TARGET"`    // serve this function alone; empty serves all on one port
 	Port     string `env:"PORT, default=8080"` // to listen on
@@ -23,48 +26,55 @@ type Config struct {
 	// PublicURL is where the functions are reached: function F at PublicURL/F, whoever routes it there. The URLs below
 	// replace it for one function, where each has a host of its own.
 	PublicURL     string `env:"PUBLIC_URL"`
-	ConnectURL    string `env:"CONNECT_URL"`
-	WebhookURL    string `env:"WEBHOOK_URL"`
-	AuthURL       string `env:"AUTH_URL"`
-	PosterURL     string `env:"POSTER_URL"`
-	SyncURL       string `env:"SYNC_URL"`
-	DisconnectURL string `env:"DISCONNECT_URL"`
-	PageURL       string `env:"PAGE_URL"` // of the portal's page; default PublicURL/portal
+	ConnectURL    string `env:"CONNECT_URL" for:"connect reconnect portal"`
+	LinkURL       string `env:"LINK_URL" for:"portal"`
+	RemoveURL     string `env:"REMOVE_URL" for:"portal"`
+	ReconnectURL  string `env:"RECONNECT_URL" for:"portal"`
+	WebhookURL    string `env:"WEBHOOK_URL" for:"connect reconnect"`
+	AuthURL       string `env:"AUTH_URL" for:"auth link portal"`
+	PosterURL     string `env:"POSTER_URL" for:"poster"`
+	SyncURL       string `env:"SYNC_URL" for:"sync"`
+	DisconnectURL string `env:"DISCONNECT_URL" for:"disconnect portal"`
+	PageURL       string `env:"PAGE_URL" for:"connect auth"` // of the portal's page; default PublicURL/portal
 
-	Origins []string `env:"ALLOWED_ORIGINS"` // other origins whose pages may call, such as https://bkper.app
+	// Origins are other origins whose pages may call, such as https://bkper.app.
+	Origins []string `env:"ALLOWED_ORIGINS" for:"connect link remove disconnect reconnect auth portal"`
+
+	SupportEmail string `env:"SUPPORT_EMAIL, default=support@bkper.com" for:"portal"`       // to which the page sends people
+	PrivacyURL   string `env:"PRIVACY_URL, default=https://bkper.com/privacy" for:"portal"` // of the policy that people agree to
 
 	// Google Cloud. With a project, documents, tokens and events are kept in Firestore, Secret Manager and Pub/Sub.
 	Project  string `env:"GOOGLE_CLOUD_PROJECT"`
-	Database string `env:"FIRESTORE_DATABASE"` // default "(default)"
-	Prefix   string `env:"RESOURCE_PREFIX"`    // before the names of collections, where deployments share a database
+	Database string `env:"FIRESTORE_DATABASE" for:"connect link remove disconnect reconnect poster sync auth portal"` // default "(default)"
+	Prefix   string `env:"RESOURCE_PREFIX" for:"connect link remove disconnect reconnect poster sync auth portal"`    // before the names of collections, where deployments share a database
 
 	// Without a project, all is kept in one SQLite file. Each can be chosen by itself.
 	DataFile string        `env:"DATA_FILE"`
-	VaultKey secret.String `env:"VAULT_KEY"` // 32 bytes in base64; default a key file beside DataFile
-	Store    string        `env:"STORE"`     // firestore or sqlite
-	Vault    string        `env:"VAULT"`     // secretmanager or sqlite
-	Events   string        `env:"EVENTS"`    // pubsub or sqlite
+	VaultKey secret.String `env:"VAULT_KEY" for:"connect link disconnect reconnect poster auth"` // 32 bytes in base64; default a key file beside DataFile
+	Store    string        `env:"STORE"`                                                         // firestore or sqlite
+	Vault    string        `env:"VAULT"`                                                         // secretmanager or sqlite
+	Events   string        `env:"EVENTS"`                                                        // pubsub or sqlite
 
-	PushAccount string `env:"PUSH_SERVICE_ACCOUNT"` // e-mail of the service account that pushes and schedules
+	PushAccount string `env:"PUSH_SERVICE_ACCOUNT" for:"connect disconnect poster sync"` // e-mail of the service account that pushes and schedules
 
 	// Sign-in with Google, and where Google is.
-	GoogleClientID     string        `env:"GOOGLE_CLIENT_ID"`
-	GoogleClientSecret secret.String `env:"GOOGLE_CLIENT_SECRET"`
+	GoogleClientID     string        `env:"GOOGLE_CLIENT_ID" for:"connect link remove disconnect reconnect auth portal poster"`
+	GoogleClientSecret secret.String `env:"GOOGLE_CLIENT_SECRET" for:"link poster auth"`
 	GoogleAuthURL      string        `env:"GOOGLE_AUTH_URL"`
 	GoogleTokenURL     string        `env:"GOOGLE_TOKEN_URL"`
 	GoogleTokenInfoURL string        `env:"GOOGLE_TOKENINFO_URL"`
 	GoogleCertsURL     string        `env:"GOOGLE_CERTS_URL"` // keys that verify the ID tokens of people
 	PushCertsURL       string        `env:"PUSH_CERTS_URL"`   // keys that verify the ID tokens of pushes
 
-	BkperURL    string        `env:"BKPER_API_URL"`
-	BkperAPIKey secret.String `env:"BKPER_API_KEY"`
-	BkperAgent  string        `env:"BKPER_AGENT_ID, default=automations-portal"`
+	BkperURL    string        `env:"BKPER_API_URL" for:"connect link remove poster portal"`
+	BkperAPIKey secret.String `env:"BKPER_API_KEY" for:"connect link remove poster portal"`
+	BkperAgent  string        `env:"BKPER_AGENT_ID, default=automations-portal" for:"connect link remove poster portal"`
 
-	PlaidClientID    string        `env:"PLAID_CLIENT_ID"`
-	PlaidSecret      secret.String `env:"PLAID_SECRET"`
-	PlaidEnvironment string        `env:"PLAID_ENV, default=sandbox"`
-	PlaidURL         string        `env:"PLAID_URL"` // default the environment's own
-	PlaidClientName  string        `env:"PLAID_CLIENT_NAME, default=Bkper"`
+	PlaidClientID    string        `env:"PLAID_CLIENT_ID" for:"connect disconnect reconnect webhook poster portal"`
+	PlaidSecret      secret.String `env:"PLAID_SECRET" for:"connect disconnect reconnect webhook poster portal"`
+	PlaidEnvironment string        `env:"PLAID_ENV, default=sandbox" for:"connect disconnect reconnect webhook poster portal"`
+	PlaidURL         string        `env:"PLAID_URL" for:"connect disconnect reconnect webhook poster portal"` // default the environment's own
+	PlaidClientName  string        `env:"PLAID_CLIENT_NAME, default=Bkper" for:"connect disconnect reconnect webhook poster portal"`
 }
 
 // Read reads the configuration and checks it. The error lists every fault by the name of its variable.
@@ -84,7 +94,8 @@ func Read(ctx context.Context, env envconfig.Lookuper) (*Config, error) {
 func (c *Config) fill() {
 	c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
 	for name, target := range map[string]*string{
-		"connect": &c.ConnectURL, "webhook": &c.WebhookURL, "auth": &c.AuthURL, "poster": &c.PosterURL,
+		"connect": &c.ConnectURL, "link": &c.LinkURL, "remove": &c.RemoveURL, "reconnect": &c.ReconnectURL,
+		"webhook": &c.WebhookURL, "auth": &c.AuthURL, "poster": &c.PosterURL,
 		"sync": &c.SyncURL, "disconnect": &c.DisconnectURL, "portal": &c.PageURL,
 	} {
 		if *target == "" && c.PublicURL != "" {
@@ -113,7 +124,7 @@ func (c *Config) check() error {
 		fault("%s must be one of %s, not %q", name, strings.Join(allowed, ", "), value)
 	}
 	needed := func(name, value, why string) {
-		if value == "" {
+		if value == "" && c.uses(name) {
 			fault("%s is needed: %s", name, why)
 		}
 	}
@@ -130,19 +141,20 @@ func (c *Config) check() error {
 	needed("GOOGLE_CLIENT_ID", c.GoogleClientID, "the OAuth client with which people sign in")
 	needed("PLAID_CLIENT_ID", c.PlaidClientID, "from Plaid's Dashboard")
 	needed("PUSH_SERVICE_ACCOUNT", c.PushAccount, "e-mail of the service account that Pub/Sub and the schedule push as")
-	if c.GoogleClientSecret.Empty() {
+	if c.GoogleClientSecret.Empty() && c.uses("GOOGLE_CLIENT_SECRET") {
 		fault("GOOGLE_CLIENT_SECRET is needed: of the OAuth client")
 	}
-	if c.PlaidSecret.Empty() {
+	if c.PlaidSecret.Empty() && c.uses("PLAID_SECRET") {
 		fault("PLAID_SECRET is needed: of the environment, from Plaid's Dashboard")
 	}
 	for name, value := range map[string]string{
-		"CONNECT_URL": c.ConnectURL, "WEBHOOK_URL": c.WebhookURL, "AUTH_URL": c.AuthURL, "POSTER_URL": c.PosterURL,
+		"CONNECT_URL": c.ConnectURL, "LINK_URL": c.LinkURL, "REMOVE_URL": c.RemoveURL, "RECONNECT_URL": c.ReconnectURL,
+		"WEBHOOK_URL": c.WebhookURL, "AUTH_URL": c.AuthURL, "POSTER_URL": c.PosterURL,
 		"SYNC_URL": c.SyncURL, "DISCONNECT_URL": c.DisconnectURL, "PAGE_URL": c.PageURL,
 	} {
-		if value == "" {
+		if value == "" && c.uses(name) {
 			fault("%s is needed, or PUBLIC_URL for all of them", name)
-		} else if !secure(value) {
+		} else if value != "" && !secure(value) {
 			fault("%s must be an https URL (http only on a loopback address), not %q", name, value)
 		}
 	}
@@ -160,6 +172,17 @@ func (c *Config) check() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// uses reports whether the function that is served uses a variable. A process that serves all functions uses all.
+func (c *Config) uses(variable string) bool {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		name, _, _ := strings.Cut(f.Tag.Get("env"), ",")
+		if functions, some := f.Tag.Lookup("for"); some && name == variable && c.Function != "" {
+			return slices.Contains(strings.Fields(functions), c.Function)
+		}
+	}
+	return true
 }
 
 // secure reports whether a URL is safe to send tokens to.
