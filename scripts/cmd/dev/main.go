@@ -11,10 +11,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
-const usage = `dev starts everything in one process on one port, and prints one line with the URL when it is ready.
+const usage = `dev starts everything in one process on one port, and prints its URLs when it is ready.
 
   scripts/dev                    serve until interrupted
   scripts/dev -demo              do the main job without a hand on it: sign in, connect a bank, link its accounts, record
@@ -102,6 +103,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fmt.Fprintf(stdout, "Automations Portal on %s (%s; state in %s)\n", s.url, s.parts, o.data)
 	if o.demo {
 		return s.demo(ctx, o, stdout, stderr)
+	}
+	if strings.HasPrefix(s.cfg.BkperURL, s.url) {
+		fmt.Fprintf(stdout, "The sandbox's Books, with what is recorded, on %s/sandbox/bkper/book/\n", s.url)
 	}
 	<-ctx.Done()
 	return nil
