@@ -270,7 +270,7 @@ func (a *App) connect() (http.Handler, error) {
 		return nil, g.err
 	}
 	return (&connect.Connect{
-		Store: s, Vault: v, Banks: banks, Books: books, Start: a.starter(s, v, banks), Events: e, Page: a.cfg.PageURL,
+		Store: s, Vault: v, Banks: banks, Books: books, Start: a.starter(s, v, banks), Events: e, Page: a.cfg.PageURL + "/",
 		Edge: edge, Pushes: pushes, Now: time.Now, Sleep: Sleep,
 	}).Handler(), nil
 }
@@ -375,6 +375,11 @@ func (a *App) portal() (http.Handler, error) {
 		return nil, g.err
 	}
 	return (&portal.Portal{
-		Store: s, Banks: narrow(banks, func(p bank.Provider) bank.Directory { return p }), Books: books, Events: e, Edge: edge, Now: time.Now,
+		Store: s, Banks: narrow(banks, func(p bank.Provider) bank.Directory { return p }), Books: books, Events: e, Edge: edge,
+		Functions: map[string]string{
+			"auth": a.cfg.AuthURL, "connect": a.cfg.ConnectURL, "link": a.cfg.LinkURL, "remove": a.cfg.RemoveURL,
+			"disconnect": a.cfg.DisconnectURL, "reconnect": a.cfg.ReconnectURL,
+		},
+		Support: a.cfg.SupportEmail, Privacy: a.cfg.PrivacyURL, Now: time.Now,
 	}).Handler(), nil
 }

@@ -1,4 +1,4 @@
-// Package portal serves the lists that the page shows, and Sync now.
+// Package portal serves the page that people use, the lists that it shows, and Sync now.
 package portal
 
 import (
@@ -31,19 +31,26 @@ type Books interface {
 
 // Portal serves the function.
 type Portal struct {
-	Store  store.Reader
-	Banks  map[string]bank.Directory
-	Books  Books
-	Events events.Publisher
-	Edge   *web.Edge
-	Now    func() time.Time
+	Store     store.Reader
+	Banks     map[string]bank.Directory
+	Books     Books
+	Events    events.Publisher
+	Edge      *web.Edge
+	Functions map[string]string // the URL of each function that the page calls, by its name
+	Support   string            // e-mail address to which people turn
+	Privacy   string            // URL of the privacy policy
+	Now       func() time.Time
 }
 
 // Handler serves the paths below the function's root.
 func (p *Portal) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", p.Edge.Handle("portal", p.index, http.MethodGet, http.MethodHead))
+	mux.Handle("/page/{version}/{file}", p.Edge.Handle("portal/page", p.file, http.MethodGet, http.MethodHead))
+	mux.Handle("/widgets/{provider}", p.Edge.Handle("portal/widgets", p.widget, http.MethodGet, http.MethodHead))
+	mux.Handle("/config", p.Edge.Handle("portal/config", p.config, http.MethodGet, http.MethodHead))
 	mux.Handle("/openapi.json", p.Edge.Handle("portal/openapi", document, http.MethodGet, http.MethodHead))
+	mux.Handle("/user", web.Get(p.Edge, "portal/user", p.user))
 	mux.Handle("/connections", web.Get(p.Edge, "portal/connections", p.connections))
 	mux.Handle("/integrations", web.Get(p.Edge, "portal/integrations", p.integrations))
 	mux.Handle("/attention", web.Get(p.Edge, "portal/attention", p.attention))
@@ -58,6 +65,15 @@ func (p *Portal) Handler() http.Handler {
 
 // Nothing is asked for.
 type Nothing struct{}
+
+// User is who calls.
+type User struct {
+	Email string `json:"email"`
+}
+
+func (p *Portal) user(_ context.Context, who caller.Caller, _ Nothing) (User, error) {
+	return User{who.Email}, nil
+}
 
 // Connections lists connections.
 type Connections struct {
