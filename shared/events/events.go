@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/bkper/automations-portal/shared/logs"
 )
 
 // Topic is where messages of one sort go.
@@ -44,6 +46,19 @@ type Delivery struct {
 	Message
 	ID      string // the broker's id of the message
 	Attempt int    // how often it was delivered, 1 for the first time; 0 where the broker does not say
+
+	Published time.Time  `json:",omitzero"` // zero where the broker does not say
+	Trace     logs.Trace `json:",omitzero"` // of whoever published it; without ID where it was sent without one
+}
+
+// Attributes are what a publisher sends beside a message: the trace of the context, so that what follows from the message
+// is found with what led to it. nil where there is none.
+func Attributes(ctx context.Context) map[string]string {
+	t, known := logs.TraceOf(ctx)
+	if !known {
+		return nil
+	}
+	return map[string]string{logs.ParentName: t.Parent()}
 }
 
 // ErrMalformed: the body is not a push request with a message of ours.
@@ -52,8 +67,10 @@ var ErrMalformed = errors.New("not a push of this project's messages")
 // envelope is the body of a Pub/Sub push request (https://cloud.google.com/pubsub/docs/push#receive_push).
 type envelope struct {
 	Message struct {
-		Data      []byte `json:"data"`
-		MessageID string `json:"messageId"`
+		Data        []byte            `json:"data"`
+		MessageID   string            `json:"messageId"`
+		PublishTime string            `json:"publishTime"`
+		Attributes  map[string]string `json:"attributes"`
 	} `json:"message"`
 	DeliveryAttempt int `json:"deliveryAttempt"`
 }
@@ -71,7 +88,11 @@ func Decode(body []byte) (Delivery, error) {
 	if m == nil { // the data was null
 		return Delivery{}, fmt.Errorf("%w: it has no message", ErrMalformed)
 	}
-	return Delivery{Message: *m, ID: e.Message.MessageID, Attempt: e.DeliveryAttempt}, nil
+	d := Delivery{Message: *m, ID: e.Message.MessageID, Attempt: e.DeliveryAttempt}
+	// These two are for whoever watches: a message is good without them.
+	d.Published, _ = time.Parse(time.RFC3339Nano, e.Message.PublishTime)
+	d.Trace, _ = logs.ParseParent(e.Message.Attributes[logs.ParentName])
+	return d, nil
 }
 
 // DeadLetter is a message that was refused as often as the broker delivers one. It waits for an operator, who lets it be

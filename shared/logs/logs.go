@@ -4,6 +4,7 @@ package logs
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"io"
 	"log/slog"
@@ -136,10 +137,8 @@ func TraceOf(ctx context.Context) (Trace, bool) {
 // (https://www.w3.org/TR/trace-context/) or else the older X-Cloud-Trace-Context. It reports false where neither is
 // there and well formed.
 func ParseTrace(h http.Header) (Trace, bool) {
-	if parts := strings.Split(h.Get("traceparent"), "-"); len(parts) >= 4 && len(parts[0]) == 2 {
-		if isHex(parts[1], 32) && isHex(parts[2], 16) && isHex(parts[3], 2) {
-			return Trace{ID: parts[1], Span: parts[2], Sampled: strings.Contains("13579bdf", parts[3][1:])}, true
-		}
+	if t, ok := ParseParent(h.Get(ParentName)); ok {
+		return t, true
 	}
 	// TRACE_ID/SPAN_ID;o=1, with a decimal span that Cloud Logging cannot join to a hexadecimal one.
 	id, rest, _ := strings.Cut(h.Get("X-Cloud-Trace-Context"), "/")
@@ -147,6 +146,33 @@ func ParseTrace(h http.Header) (Trace, bool) {
 		return Trace{}, false
 	}
 	return Trace{ID: id, Sampled: strings.HasSuffix(rest, ";o=1")}, true
+}
+
+// ParentName is the name of the header, and of the attribute of messages, that carries a trace on.
+const ParentName = "traceparent"
+
+// ParseParent reads the value of ParentName, in the form of https://www.w3.org/TR/trace-context/. It reports false where it
+// is not well formed.
+func ParseParent(value string) (Trace, bool) {
+	parts := strings.Split(value, "-")
+	if len(parts) < 4 || len(parts[0]) != 2 || !isHex(parts[1], 32) || !isHex(parts[2], 16) || !isHex(parts[3], 2) {
+		return Trace{}, false
+	}
+	return Trace{ID: parts[1], Span: parts[2], Sampled: strings.Contains("13579bdf", parts[3][1:])}, true
+}
+
+// Parent is the reverse of ParseParent; a trace whose span is not known gets one made up, since the form wants one.
+func (t Trace) Parent() string {
+	span, flags := t.Span, "00"
+	if span == "" {
+		var made [8]byte
+		rand.Read(made[:])
+		span = hex.EncodeToString(made[:])
+	}
+	if t.Sampled {
+		flags = "01"
+	}
+	return "00-" + t.ID + "-" + span + "-" + flags
 }
 
 func isHex(s string, digits int) bool {

@@ -96,6 +96,17 @@ func TestATerminalLineNamesTheTrace(t *testing.T) {
 	}
 }
 
+func TestATraceIsWrittenAsItIsRead(t *testing.T) {
+	for _, want := range []logs.Trace{{ID: id, Span: "00f067aa0ba902b7", Sampled: true}, {ID: id, Span: "00f067aa0ba902b7"}} {
+		if got, ok := logs.ParseParent(want.Parent()); !ok || got != want {
+			t.Errorf("%+v is written as %s and read as %+v", want, want.Parent(), got)
+		}
+	}
+	if got, ok := logs.ParseParent(logs.Trace{ID: id}.Parent()); !ok || got.ID != id || got.Span == "" {
+		t.Errorf("a trace without a span is read as %+v, %v", got, ok)
+	}
+}
+
 func TestTracesAreReadFromEitherHeader(t *testing.T) {
 	for _, row := range []struct {
 		header, value string

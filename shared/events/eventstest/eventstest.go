@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bkper/automations-portal/shared/events"
+	"github.com/bkper/automations-portal/shared/logs"
 )
 
 // Harness is a broker without messages that pushes to an Endpoint, and what a check must be able to do to it.
@@ -81,6 +82,7 @@ func RunInBubble(t *testing.T, open Open) {
 func Checks() []Check {
 	return []Check{
 		{"messages are pushed as published, signed, to their topics' endpoints", pushedAsPublished},
+		{"the trace of the publisher, and the time of publishing, come with every push of a message", traced},
 		{"what 2xx has acknowledged is never pushed again", acknowledgedOnce},
 		{"what is refused is pushed again, counted, until acknowledged", refusedComesAgain},
 		{"refusals are backed off", backedOff},
@@ -158,6 +160,32 @@ func pushedAsPublished(ctx context.Context, open Open) error {
 		}
 		if len(ids) != len(want) {
 			return fmt.Errorf("%d messages have %d ids", len(want), len(ids))
+		}
+		return nil
+	})
+}
+
+func traced(ctx context.Context, open Open) error {
+	answer := func(_ context.Context, p Push) int {
+		if p.Nth == 1 {
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusOK
+	}
+	return with(ctx, open, answer, func(h *Harness, e *Endpoint) error {
+		want := logs.Trace{ID: "4bf92f3577b34da6a3ce929d0e0e4736", Span: "00f067aa0ba902b7", Sampled: true}
+		begun := time.Now().Add(-time.Minute) // the broker has a clock of its own
+		if err := h.Publisher.Publish(logs.WithTrace(ctx, want), events.Rings, ring(0)); err != nil {
+			return err
+		}
+		pushes, err := e.until(ctx, "the redelivery", atLeast(2))
+		if err != nil {
+			return err
+		}
+		for _, p := range pushes {
+			if p.Trace != want || p.Published.Before(begun) {
+				return fmt.Errorf("delivery %d is of the trace %+v and was published at %s", p.Nth, p.Trace, p.Published)
+			}
 		}
 		return nil
 	})

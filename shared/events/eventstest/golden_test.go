@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -35,6 +36,9 @@ func TestMessagesOfEveryReleasedVersionDecode(t *testing.T) {
 			got, err := events.Decode(golden.Push)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if golden.Want.Published.IsZero() { // it was not read in those days
+				got.Published = time.Time{}
 			}
 			if diff := cmp.Diff(golden.Want, got); diff != "" {
 				t.Error(diff)

@@ -97,7 +97,7 @@ func (p *Publisher) publish(ctx context.Context, id events.Topic, m events.Messa
 	limited, cancel := context.WithTimeout(ctx, publishing)
 	defer cancel()
 	// The server's id is the sign that it has the message durably.
-	_, err = topic.Publish(limited, &pubsub.Message{Data: data}).Get(limited)
+	_, err = topic.Publish(limited, &pubsub.Message{Data: data, Attributes: events.Attributes(ctx)}).Get(limited)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkper/automations-portal/shared/events"
 	"github.com/bkper/automations-portal/shared/events/push"
+	"github.com/bkper/automations-portal/shared/logs"
 )
 
 const (
@@ -66,8 +67,16 @@ func (q *Queue) await(ctx context.Context, topic events.Topic, wait time.Duratio
 type message struct {
 	id        int64
 	data      []byte
+	parent    string
 	published time.Time
 	attempt   int
+}
+
+func (m message) attributes() map[string]string {
+	if m.parent == "" {
+		return nil
+	}
+	return map[string]string{logs.ParentName: m.parent}
 }
 
 // lease takes up to n messages that are due, and says how long to wait before asking again. Messages whose last attempt
@@ -106,7 +115,7 @@ func (q *Queue) untilDue(ctx context.Context, topic events.Topic, now time.Time)
 func (q *Queue) take(ctx context.Context, tx *sql.Tx, topic events.Topic, now time.Time, n int) ([]message, error) {
 	rows, err := tx.QueryContext(ctx, `UPDATE events_queue SET attempt = attempt + 1, due = ?
 		WHERE id IN (SELECT id FROM events_queue WHERE topic = ? AND due <= ? ORDER BY due, id LIMIT ?)
-		RETURNING id, data, published, attempt`,
+		RETURNING id, data, parent, published, attempt`,
 		now.Add(q.config.Deadline+spare).UnixMicro(), string(topic), now.UnixMicro(), n)
 	if err != nil {
 		return nil, err
@@ -116,7 +125,7 @@ func (q *Queue) take(ctx context.Context, tx *sql.Tx, topic events.Topic, now ti
 	for rows.Next() {
 		var m message
 		var published int64
-		if err := rows.Scan(&m.id, &m.data, &published, &m.attempt); err != nil {
+		if err := rows.Scan(&m.id, &m.data, &m.parent, &published, &m.attempt); err != nil {
 			return nil, err
 		}
 		m.published = time.UnixMicro(published)
@@ -127,8 +136,8 @@ func (q *Queue) take(ctx context.Context, tx *sql.Tx, topic events.Topic, now ti
 
 // bury turns the messages that the condition names into dead letters.
 func bury(ctx context.Context, tx *sql.Tx, condition string, args ...any) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO events_dead (id, topic, data, published, attempts)
-		SELECT id, topic, data, published, attempt FROM events_queue WHERE `+condition, args...)
+	_, err := tx.ExecContext(ctx, `INSERT INTO events_dead (id, topic, data, published, attempts, parent)
+		SELECT id, topic, data, published, attempt, parent FROM events_queue WHERE `+condition, args...)
 	if err != nil {
 		return err
 	}
@@ -140,7 +149,7 @@ func bury(ctx context.Context, tx *sql.Tx, condition string, args ...any) error 
 func (q *Queue) deliver(ctx context.Context, topic events.Topic, target string, m message) {
 	id := strconv.FormatInt(m.id, 10)
 	refusal := q.pusher.Push(ctx, target, push.Message{
-		ID: id, Data: m.data, Published: m.published, Attempt: m.attempt,
+		ID: id, Data: m.data, Attributes: m.attributes(), Published: m.published, Attempt: m.attempt,
 		Subscription: "projects/local/subscriptions/" + string(topic),
 	})
 	if refusal != nil && ctx.Err() == nil {

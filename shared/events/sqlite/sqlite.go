@@ -16,6 +16,7 @@ import (
 
 	"github.com/bkper/automations-portal/shared/events"
 	"github.com/bkper/automations-portal/shared/events/push"
+	"github.com/bkper/automations-portal/shared/logs"
 	"github.com/bkper/automations-portal/shared/sqlitefile"
 )
 
@@ -55,7 +56,8 @@ func (c Config) backoff(attempt int) time.Duration {
 }
 
 // schema: due is when a message may be delivered next, in microseconds since 1970; while one is being delivered it is the
-// end of the lease, so a process that dies leaves nothing to clear up. Ids are never used again.
+// end of the lease, so a process that dies leaves nothing to clear up. Ids are never used again. parent names the trace that
+// a message belongs to; it was added later.
 const schema = `
 CREATE TABLE IF NOT EXISTS events_queue (
 	id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, data BLOB NOT NULL,
@@ -64,6 +66,10 @@ CREATE INDEX IF NOT EXISTS events_queue_due ON events_queue (topic, due);
 CREATE TABLE IF NOT EXISTS events_dead (
 	id INTEGER PRIMARY KEY, topic TEXT NOT NULL, data BLOB NOT NULL,
 	published INTEGER NOT NULL, attempts INTEGER NOT NULL);`
+
+const added = `
+ALTER TABLE events_queue ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+ALTER TABLE events_dead ADD COLUMN parent TEXT NOT NULL DEFAULT '';`
 
 // Queue is the queue. Its methods are safe for concurrent use, by several processes on one file too.
 type Queue struct {
@@ -83,9 +89,6 @@ func Open(ctx context.Context, path string, c Config) (*Queue, error) {
 		return nil, fmt.Errorf("open the queue: %w", err)
 	}
 	db.SetMaxOpenConns(1) // everything here writes, and waits for its turn by its context
-	if _, err := db.ExecContext(ctx, schema); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the queue: %w", err), db.Close())
-	}
 	q := &Queue{
 		config: c, db: db,
 		pusher: push.Pusher{Transport: c.Transport, Token: c.Token, Deadline: c.Deadline},
@@ -94,7 +97,24 @@ func Open(ctx context.Context, path string, c Config) (*Queue, error) {
 	for topic := range c.Targets {
 		q.wake[topic] = make(chan struct{}, 1)
 	}
+	if err := q.transact(ctx, func(tx *sql.Tx) error { return prepare(ctx, tx) }); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the queue: %w", err), db.Close())
+	}
 	return q, nil
+}
+
+// prepare makes the tables, or adds what a file of an older version lacks.
+func prepare(ctx context.Context, tx *sql.Tx) error {
+	if _, err := tx.ExecContext(ctx, schema); err != nil {
+		return err
+	}
+	var complete bool
+	err := tx.QueryRowContext(ctx, `SELECT count(*) > 0 FROM pragma_table_info('events_queue') WHERE name = 'parent'`).Scan(&complete)
+	if err != nil || complete {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, added)
+	return err
 }
 
 // Close closes the file. What is being delivered meanwhile is delivered again after its lease.
@@ -120,7 +140,8 @@ func (q *Queue) publish(ctx context.Context, topic events.Topic, m events.Messag
 	}
 	now := time.Now().UnixMicro()
 	_, err = q.db.ExecContext(ctx,
-		`INSERT INTO events_queue (topic, data, published, due) VALUES (?, ?, ?, ?)`, string(topic), data, now, now)
+		`INSERT INTO events_queue (topic, data, published, due, parent) VALUES (?, ?, ?, ?, ?)`,
+		string(topic), data, now, now, events.Attributes(ctx)[logs.ParentName])
 	return err
 }
 
@@ -171,8 +192,8 @@ func (q *Queue) Replay(ctx context.Context, id string) error {
 			return ErrNoDeadLetter
 		}
 		now := time.Now().UnixMicro()
-		err = tx.QueryRowContext(ctx, `INSERT INTO events_queue (topic, data, published, due)
-			SELECT topic, data, ?1, ?1 FROM events_dead WHERE id = ?2 RETURNING topic`, now, number).Scan(&topic)
+		err = tx.QueryRowContext(ctx, `INSERT INTO events_queue (topic, data, published, due, parent)
+			SELECT topic, data, ?1, ?1, parent FROM events_dead WHERE id = ?2 RETURNING topic`, now, number).Scan(&topic)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrNoDeadLetter
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/bkper/automations-portal/shared/events"
 	"github.com/bkper/automations-portal/shared/secret"
+	"github.com/bkper/automations-portal/shared/sqlitefile"
 )
 
 // target answers pushes without a network.
@@ -271,7 +273,7 @@ func TestAnErrorOfTheFileIsNotTheEndOfRun(t *testing.T) {
 func TestReplayingTwiceAtOnceDeliversOnce(t *testing.T) {
 	q := open(t, newPath(t), configOf(nil))
 	publish(t, q, "c")
-	if _, err := q.db.Exec(`INSERT INTO events_dead SELECT id, topic, data, published, 10 FROM events_queue; DELETE FROM events_queue`); err != nil {
+	if _, err := q.db.Exec(`INSERT INTO events_dead SELECT id, topic, data, published, 10, parent FROM events_queue; DELETE FROM events_queue`); err != nil {
 		t.Fatal(err)
 	}
 	errs := make([]error, 8)
@@ -293,6 +295,39 @@ func TestReplayingTwiceAtOnceDeliversOnce(t *testing.T) {
 	if err := q.db.QueryRow(`SELECT count(*) FROM events_queue`).Scan(&queued); err != nil || replayed != 1 || queued != 1 {
 		t.Errorf("replayed %d times, %d queued, %v", replayed, queued, err)
 	}
+}
+
+func TestAFileOfAnOlderVersionGoesOn(t *testing.T) {
+	path := newPath(t)
+	old, err := sqlitefile.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.Exec(schema + `INSERT INTO events_queue (topic, data, published, due) VALUES ('rings', '{"connection":"old"}', 1, 1);
+		INSERT INTO events_dead (id, topic, data, published, attempts) VALUES (9, 'rings', '{"connection":"dead"}', 1, 5)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		q := open(t, path, configOf(func(d events.Delivery, _ *http.Request) int {
+			got = append(got, d.Connection)
+			return http.StatusOK
+		}))
+		if err := q.Replay(t.Context(), "9"); err != nil {
+			t.Error(err)
+		}
+		publish(t, q, "new")
+		stop := run(t.Context(), q)
+		time.Sleep(10 * time.Second)
+		stop()
+		slices.Sort(got)
+		if want := []string{"dead", "new", "old"}; !slices.Equal(got, want) {
+			t.Errorf("delivered %v, want %v", got, want)
+		}
+	})
 }
 
 const childFile = "EVENTS_CHILD_FILE"
