@@ -21,6 +21,7 @@ import (
 	"github.com/bkper/automations-portal/shared/caller"
 	"github.com/bkper/automations-portal/shared/logs"
 	"github.com/bkper/automations-portal/shared/secret"
+	"github.com/bkper/automations-portal/shared/telemetry"
 )
 
 const (
@@ -44,6 +45,7 @@ type Edge struct {
 	Origins     []string      // pages of other origins that may call, such as https://portal.example; exact
 	Credentials bool          // whether those pages may send cookies; no action needs them
 	Timeout     time.Duration // of a request, default a minute
+	Telemetry   *telemetry.Telemetry
 }
 
 // Handle makes a handler of do: it answers to the methods alone, guards against panics, sets security headers, writes
@@ -77,8 +79,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		trace = newTrace()
 	}
 	line := &line{start: time.Now()}
-	ctx, cancel := context.WithTimeout(context.WithValue(logs.WithTrace(client, trace), lineKey{}, line),
-		cmp.Or(h.edge.Timeout, time.Minute))
+	ctx, span := h.edge.Telemetry.Start(logs.WithTrace(client, trace), telemetry.Server, h.edge.Function+" "+h.route,
+		"http.request.method", method(r), "http.route", h.route)
+	trace, _ = logs.TraceOf(ctx)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, lineKey{}, line), cmp.Or(h.edge.Timeout, time.Minute))
 	defer cancel()
 	out := &writer{ResponseWriter: w}
 	setSecurity(out.Header())
@@ -86,11 +90,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	err := h.guarded(out, r.WithContext(ctx))
 	if err == nil {
-		h.log(ctx, r, line, cmp.Or(out.status, http.StatusOK), nil)
+		h.tell(ctx, r, line, span, cmp.Or(out.status, http.StatusOK), nil)
 		return
 	}
 	p := problemOf(client, err)
-	h.log(ctx, r, line, p.Status, p)
+	h.tell(ctx, r, line, span, p.Status, p)
 	if out.status != 0 {
 		// The answer has begun; only a broken connection tells the client that it is not whole.
 		panic(http.ErrAbortHandler)
@@ -98,6 +102,22 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.Status != statusGone {
 		p.write(out, trace.ID)
 	}
+}
+
+// tell says how a request ended, to the log, in its span and in numbers.
+func (h *handler) tell(ctx context.Context, r *http.Request, l *line, span *telemetry.Span, status int, p *Problem) {
+	h.log(ctx, r, l, status, p)
+	code, failed := "", ""
+	if p != nil {
+		code = p.Code
+	}
+	if status >= http.StatusInternalServerError {
+		failed = code
+	}
+	shown := strconv.Itoa(status)
+	span.Set("http.response.status_code", shown)
+	span.End(failed)
+	h.edge.Telemetry.Add(ctx, telemetry.Requests, 1, h.edge.Function, h.route, shown, code)
 }
 
 func newTrace() logs.Trace {
@@ -181,6 +201,7 @@ type line struct {
 	start  time.Time
 	mu     sync.Mutex
 	caller string
+	sender logs.Trace // of the message that the request brought
 	notes  []slog.Attr
 }
 
@@ -199,6 +220,9 @@ func Note(ctx context.Context, attrs ...slog.Attr) {
 func (h *handler) log(ctx context.Context, r *http.Request, l *line, status int, p *Problem) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.sender.ID != "" {
+		ctx = logs.WithTrace(ctx, l.sender)
+	}
 	attrs := []slog.Attr{
 		slog.String("function", h.edge.Function),
 		slog.String("route", h.route),

@@ -17,6 +17,7 @@ import (
 
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/caller"
+	"github.com/bkper/automations-portal/shared/events"
 	"github.com/bkper/automations-portal/shared/logs"
 	"github.com/bkper/automations-portal/shared/secret"
 	"github.com/bkper/automations-portal/shared/web"
@@ -536,4 +537,22 @@ func FuzzAnyBodyIsDoneOrRefused(f *testing.F) {
 			t.Errorf("answer of %d bytes to %d: %s", w.Body.Len(), len(body), w.Body)
 		}
 	})
+}
+
+func TestTheLineOfAPushBelongsToTheTraceOfWhoeverPublished(t *testing.T) {
+	f := newFixture()
+	var handled logs.Trace
+	h := web.Push(f.edge, "poster", func(ctx context.Context, _ events.Delivery) error {
+		handled, _ = logs.TraceOf(ctx)
+		return nil
+	})
+	const sender = "4bf92f3577b34da6a3ce929d0e0e4736"
+	r := post(`{"message":{"data":"eyJjb25uZWN0aW9uIjoiYyJ9","messageId":"7","attributes":{"traceparent":"00-` + sender + `-00f067aa0ba902b7-01"}}}`)
+	r.Header.Set("traceparent", "00-0000000000000000000000000000000a-00f067aa0ba902b8-01") // of the broker's request
+	if w := serve(h, r); w.Code != http.StatusNoContent {
+		t.Fatalf("answer %d %s", w.Code, w.Body)
+	}
+	if got := object(t, f.log.Bytes())["logging.googleapis.com/trace"]; got != "projects/p/traces/"+sender || handled.ID != sender {
+		t.Errorf("the line is of %v, the work of %+v", got, handled)
+	}
 }
