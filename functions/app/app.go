@@ -376,9 +376,9 @@ func (a *App) portal() (http.Handler, error) {
 	}
 	return (&portal.Portal{
 		Store: s, Banks: narrow(banks, func(p bank.Provider) bank.Directory { return p }), Books: books, Events: e, Edge: edge,
-		Functions: map[string]string{
-			"auth": a.cfg.AuthURL, "connect": a.cfg.ConnectURL, "link": a.cfg.LinkURL, "remove": a.cfg.RemoveURL,
-			"disconnect": a.cfg.DisconnectURL, "reconnect": a.cfg.ReconnectURL,
+		Functions: portal.Functions{
+			Auth: a.cfg.AuthURL, Connect: a.cfg.ConnectURL, Link: a.cfg.LinkURL, Remove: a.cfg.RemoveURL,
+			Disconnect: a.cfg.DisconnectURL, Reconnect: a.cfg.ReconnectURL,
 		},
 		Support: a.cfg.SupportEmail, Privacy: a.cfg.PrivacyURL, Now: time.Now,
 	}).Handler(), nil

@@ -2,7 +2,6 @@ package portal
 
 import (
 	"bytes"
-	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"embed"
@@ -37,15 +36,19 @@ type asset struct {
 func newAsset(name string, text []byte) *asset {
 	sum := sha256.Sum256(text)
 	a := &asset{kind: kinds[path.Ext(name)], plain: text, tag: `"` + hex.EncodeToString(sum[:8]) + `"`}
-	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err == nil {
-		_, err = w.Write(text)
-	}
-	if err = cmp.Or(err, w.Close()); err == nil && b.Len() < len(text) {
-		a.zipped = b.Bytes()
+	if zipped := zip(text); len(zipped) < len(text) {
+		a.zipped = zipped
 	}
 	return a
+}
+
+// zip compresses into memory, which cannot fail.
+func zip(text []byte) []byte {
+	var b bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	w.Write(text)
+	w.Close()
+	return b.Bytes()
 }
 
 // kinds are not asked of the machine, whose table may differ.
@@ -155,14 +158,21 @@ func (p *Portal) file(w http.ResponseWriter, r *http.Request) error {
 }
 
 // widget serves a provider's part of the page.
-func (p *Portal) widget(w http.ResponseWriter, r *http.Request) error {
-	name := strings.TrimSuffix(r.PathValue("provider"), ".js")
-	d := p.Banks[name]
-	if d == nil || d.Front().Widget == nil {
-		return web.NotFound("There is no such widget.")
+func (p *Portal) widget() func(http.ResponseWriter, *http.Request) error {
+	widgets := map[string]*asset{}
+	for name, d := range p.Banks {
+		if module := d.Front().Widget; module != nil {
+			widgets[name+".js"] = newAsset(".js", module)
+		}
 	}
-	newAsset(".js", d.Front().Widget).send(w, r, asked)
-	return nil
+	return func(w http.ResponseWriter, r *http.Request) error {
+		a, ok := widgets[r.PathValue("provider")]
+		if !ok {
+			return web.NotFound("There is no such widget.")
+		}
+		a.send(w, r, asked)
+		return nil
+	}
 }
 
 // widened are the directives in which a provider may name hosts.
@@ -179,8 +189,11 @@ func (p *Portal) policy() string {
 			sources[directive] = append(sources[directive], origin)
 		}
 	}
-	for _, at := range slices.Sorted(maps.Values(p.Functions)) {
-		add("connect-src", origin(at))
+	f := p.Functions
+	for _, at := range []string{f.Auth, f.Connect, f.Link, f.Remove, f.Disconnect, f.Reconnect} {
+		if o := origin(at); o != "" {
+			add("connect-src", o)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Banks)) {
 		for directive, hosts := range p.Banks[name].Front().Hosts {
@@ -209,10 +222,20 @@ func origin(raw string) string {
 
 // Config is what the page must know before anybody has signed in.
 type Config struct {
-	Functions map[string]string `json:"functions"` // the URL of each function that pages call, by its name; no slash at the end
-	Providers []Provider        `json:"providers"`
-	Support   string            `json:"support"` // e-mail address
-	Privacy   string            `json:"privacy"` // URL of the privacy policy
+	Functions Functions  `json:"functions"`
+	Providers []Provider `json:"providers"`
+	Support   string     `json:"support"` // e-mail address
+	Privacy   string     `json:"privacy"` // URL of the privacy policy
+}
+
+// Functions are the URLs of the functions that pages call; no slash at the end.
+type Functions struct {
+	Auth       string `json:"auth"`
+	Connect    string `json:"connect"`
+	Link       string `json:"link"`
+	Remove     string `json:"remove"`
+	Disconnect string `json:"disconnect"`
+	Reconnect  string `json:"reconnect"`
 }
 
 // Provider is what the page must know of a provider.

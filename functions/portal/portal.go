@@ -36,9 +36,9 @@ type Portal struct {
 	Books     Books
 	Events    events.Publisher
 	Edge      *web.Edge
-	Functions map[string]string // the URL of each function that the page calls, by its name
-	Support   string            // e-mail address to which people turn
-	Privacy   string            // URL of the privacy policy
+	Functions Functions
+	Support   string // e-mail address to which people turn
+	Privacy   string // URL of the privacy policy
 	Now       func() time.Time
 }
 
@@ -47,7 +47,7 @@ func (p *Portal) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", p.Edge.Handle("portal", p.index, http.MethodGet, http.MethodHead))
 	mux.Handle("/page/{version}/{file}", p.Edge.Handle("portal/page", p.file, http.MethodGet, http.MethodHead))
-	mux.Handle("/widgets/{provider}", p.Edge.Handle("portal/widgets", p.widget, http.MethodGet, http.MethodHead))
+	mux.Handle("/widgets/{provider}", p.Edge.Handle("portal/widgets", p.widget(), http.MethodGet, http.MethodHead))
 	mux.Handle("/config", p.Edge.Handle("portal/config", p.config, http.MethodGet, http.MethodHead))
 	mux.Handle("/openapi.json", p.Edge.Handle("portal/openapi", document, http.MethodGet, http.MethodHead))
 	mux.Handle("/user", web.Get(p.Edge, "portal/user", p.user))

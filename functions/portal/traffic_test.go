@@ -313,7 +313,8 @@ func TestTheWholeWayIsAsTheDocumentSays(t *testing.T) {
 	w.post("/reconnect", fmt.Sprintf(`{"connection":%q,"language":"en"}`, c.ID), 200, nil)
 	w.post("/disconnect", fmt.Sprintf(`{"connection":%q}`, c.ID), 200, nil)
 	w.walkThroughMachines()
-	for _, path := range []string{"/portal/", "/portal/openapi.json"} {
+	w.get("/portal/user", nil)
+	for _, path := range []string{"/portal/", "/portal/openapi.json", "/portal/config", "/portal/page/v/style.css", "/portal/widgets/scripted.js"} {
 		w.call(httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil), 200, nil)
 	}
 	// The first and the second are served by what mounts the functions; the third needs Google.
