@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -37,9 +36,9 @@ func folder(name string) (string, int) {
 	return home, -1
 }
 
-// aside reports whether a package is for development and tests only.
+// aside reports whether a package is for development and tests only: what lies in a folder whose name ends in test is.
 func aside(name string) bool {
-	return below(name, "scripts", "shared/sandbox", "shared/rules", "shared/posting/sim") || strings.HasSuffix(path.Base(name), "test")
+	return below(name, "scripts", "shared/sandbox", "shared/rules", "shared/posting/sim") || strings.Contains(name+"/", "test/")
 }
 
 func isOurs(name string) bool { return below(name, "shared", "functions", "scripts") }
@@ -125,7 +124,7 @@ var importRules = []rule{
 		check: productionAlone,
 		fine:  []plant{links("functions/main", "shared/bank", "net/http")},
 		plants: []plant{
-			links("functions/main", "shared/sandbox/plaid"), links("shared/store/storetest"), links("shared/posting/sim"),
+			links("functions/main", "shared/sandbox/plaid"), links("shared/store/storetest"), links("shared/bank/banktest/toybank"), links("shared/posting/sim"),
 			links("testing"), links("net/http/httptest"), imports("shared/posting", "shared/sandbox/bkper"),
 		},
 	},
