@@ -12,7 +12,7 @@ const (
 	ByItem       = "item"       // connections: provider + "/" + item
 	ByBook       = "book"       // connections: offered to; integrations: of
 	ByConnection = "connection" // integrations (live ones only), sessions
-	ByAccount    = "account"    // integrations: connection + "/" + bank account key, live ones only
+	ByAccount    = "account"    // integrations: connection + "/" + bank account key, removed ones too
 	ByReplay     = "replay"     // integrations: connection, those whose history is to be read again
 	ByRef        = "ref"        // sessions: Session.Ref
 	ByBlocked    = "blocked"    // integrations: the user as whom they record, where the Book could not take rows
@@ -42,10 +42,9 @@ var Integrations = Kind[bank.Integration]{
 	Name: "integrations",
 	ID:   func(i *bank.Integration) string { return i.ID },
 	Index: func(i *bank.Integration) map[string][]string {
-		index := map[string][]string{ByBook: {i.Book}}
+		index := map[string][]string{ByBook: {i.Book}, ByAccount: {AccountKey(i.Connection, i.Key)}}
 		if i.State == bank.Live {
 			index[ByConnection] = []string{i.Connection}
-			index[ByAccount] = []string{AccountKey(i.Connection, i.Key)}
 			if i.Want > i.Have && !i.Paused {
 				index[ByReplay] = []string{i.Connection}
 			}

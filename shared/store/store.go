@@ -15,6 +15,9 @@ import (
 // as an id with a slash, is an error and changes nothing. Once ctx has ended errors wrap ctx.Err().
 type Store interface {
 	Reader
+	// Count tells how many documents Find would give if it knew no limit; the query's own and its After do not matter. It
+	// costs a read for every 1,000 that it counts, and is as of some moment after the call began.
+	Count(ctx context.Context, q Query) (int, error)
 	// Update runs body in one serializable transaction: what it read through tx, the absence of documents and of further
 	// results included, is unchanged at the moment when all that it wrote appears at once; even a body that writes nothing
 	// has read one state. The body may run several times, so it must have no effect but through tx and its own variables,

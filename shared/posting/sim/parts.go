@@ -46,6 +46,9 @@ func (d database) Find(ctx context.Context, q store.Query) ([]store.Document, er
 	return docs, errors.Join(err, d.w.ended("store find", f))
 }
 
+// Count is for whoever watches: no history asks for it.
+func (d database) Count(ctx context.Context, q store.Query) (int, error) { return d.real.Count(ctx, q) }
+
 func (d database) Update(ctx context.Context, body func(store.Tx) error) error {
 	f := d.w.call("store update", storeCall)
 	if f == before {

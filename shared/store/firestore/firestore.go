@@ -231,6 +231,55 @@ func (s *Store) runQuery(ctx context.Context, request *pb.RunQueryRequest, kind 
 	}
 }
 
+// counted is the alias of the one number that Count asks for.
+const counted = "n"
+
+// Count counts the documents that match.
+func (s *Store) Count(ctx context.Context, q store.Query) (int, error) {
+	q, none, err := txn.CheckQuery(q)
+	if err != nil {
+		return 0, fmt.Errorf("count: %w", err)
+	}
+	if none {
+		return 0, ctx.Err()
+	}
+	n, err := s.count(ctx, q)
+	if err != nil {
+		return 0, fmt.Errorf("count %s: %w", q.Kind, ended(ctx, err))
+	}
+	return n, nil
+}
+
+func (s *Store) count(ctx context.Context, q store.Query) (n int, err error) {
+	c, err := s.connected(ctx)
+	if err != nil {
+		return 0, err
+	}
+	matching := &pb.StructuredQuery{From: s.collection(q.Kind), Where: where(q)}
+	stream, err := c.RunAggregationQuery(s.routed(ctx), &pb.RunAggregationQueryRequest{
+		Parent: s.database + "/documents",
+		QueryType: &pb.RunAggregationQueryRequest_StructuredAggregationQuery{StructuredAggregationQuery: &pb.StructuredAggregationQuery{
+			QueryType: &pb.StructuredAggregationQuery_StructuredQuery{StructuredQuery: matching},
+			Aggregations: []*pb.StructuredAggregationQuery_Aggregation{{
+				Alias: counted, Operator: &pb.StructuredAggregationQuery_Aggregation_Count_{Count: &pb.StructuredAggregationQuery_Aggregation_Count{}},
+			}},
+		}},
+	})
+	if err != nil {
+		return 0, err
+	}
+	for {
+		answer, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		n += int(answer.GetResult().GetAggregateFields()[counted].GetIntegerValue())
+	}
+}
+
 // ended makes an error that came after the end of ctx say so; gRPC's own is a status. gRPC compares with the deadline by
 // itself, and so may notice that it has passed before ctx does.
 func ended(ctx context.Context, err error) error {

@@ -94,7 +94,7 @@ func index(terms []txn.Term) *pb.Value {
 func (s *Store) query(q store.Query) *pb.StructuredQuery {
 	query := &pb.StructuredQuery{
 		Select: &pb.StructuredQuery_Projection{Fields: []*pb.StructuredQuery_FieldReference{reference(fieldBody)}},
-		From:   []*pb.StructuredQuery_CollectionSelector{{CollectionId: s.options.Prefix + q.Kind}},
+		From:   s.collection(q.Kind),
 		Where:  where(q),
 		Limit:  wrapperspb.Int32(int32(q.Limit)),
 	}
@@ -107,6 +107,11 @@ func (s *Store) query(q store.Query) *pb.StructuredQuery {
 		query.StartAt = &pb.Cursor{Values: []*pb.Value{after}}
 	}
 	return query
+}
+
+// collection selects the documents of a kind.
+func (s *Store) collection(kind string) []*pb.StructuredQuery_CollectionSelector {
+	return []*pb.StructuredQuery_CollectionSelector{{CollectionId: s.options.Prefix + kind}}
 }
 
 // where is the conjunction of a query's conditions; nil where it has none.

@@ -78,6 +78,22 @@ func (s *Store) Find(ctx context.Context, q store.Query) ([]store.Document, erro
 	return found, nil
 }
 
+// Count counts the documents that match.
+func (s *Store) Count(ctx context.Context, q store.Query) (int, error) {
+	q, _, err := txn.CheckQuery(q)
+	if err := cmp.Or(ctx.Err(), err); err != nil {
+		return 0, fmt.Errorf("count %s: %w", q.Kind, err)
+	}
+	q.After = ""
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	k := s.kinds[q.Kind]
+	if k == nil {
+		return 0, nil
+	}
+	return len(slices.DeleteFunc(k.candidates(q), func(id string) bool { return !matches(k.documents[id], q) })), nil
+}
+
 // candidates are the ids that have one of the terms asked for, each once and in no order.
 func (k *kind) candidates(q store.Query) []string {
 	if q.Field == "" {

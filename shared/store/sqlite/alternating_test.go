@@ -25,6 +25,10 @@ func (a *alternating) Find(ctx context.Context, q store.Query) ([]store.Document
 	return a.next().Find(ctx, q)
 }
 
+func (a *alternating) Count(ctx context.Context, q store.Query) (int, error) {
+	return a.next().Count(ctx, q)
+}
+
 func (a *alternating) Update(ctx context.Context, body func(store.Tx) error) error {
 	return a.next().Update(ctx, body)
 }

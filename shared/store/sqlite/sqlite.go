@@ -111,6 +111,18 @@ func find(ctx context.Context, from querier, q store.Query) ([]store.Document, e
 	return found, wrap("find "+q.Kind, err)
 }
 
+// Count counts the documents that match.
+func (s *Store) Count(ctx context.Context, q store.Query) (n int, err error) {
+	q, none, err := txn.CheckQuery(q)
+	if err := cmp.Or(err, ctx.Err()); err != nil || none {
+		return 0, wrap("count "+q.Kind, err)
+	}
+	q.After = ""
+	condition, args := where(q)
+	err = s.reads.QueryRowContext(ctx, `SELECT count(*) FROM documents WHERE `+condition, args...).Scan(&n)
+	return n, wrap("count "+q.Kind, ended(ctx, err))
+}
+
 func wrap(what string, err error) error {
 	if err == nil {
 		return nil
@@ -120,7 +132,17 @@ func wrap(what string, err error) error {
 
 // statement puts a checked query into SQL.
 func statement(q store.Query) (text string, args []any) {
-	text, args = `SELECT id, body FROM documents WHERE kind = ?`, []any{q.Kind}
+	text, args = where(q)
+	order := ` ORDER BY id`
+	if !q.Due.IsZero() {
+		order = ` ORDER BY due, id`
+	}
+	return `SELECT id, body FROM documents WHERE ` + text + order + ` LIMIT ?`, append(args, q.Limit)
+}
+
+// where is the conjunction of a query's conditions.
+func where(q store.Query) (text string, args []any) {
+	text, args = `kind = ?`, []any{q.Kind}
 	if q.Field != "" {
 		text += ` AND id IN (SELECT id FROM terms WHERE kind = ? AND field = ? AND value IN (` + marks(len(q.Any)) + `))`
 		args = append(args, q.Kind, q.Field)
@@ -128,14 +150,13 @@ func statement(q store.Query) (text string, args []any) {
 			args = append(args, value)
 		}
 	}
-	order := ` ORDER BY id`
 	if !q.Due.IsZero() {
-		text, args, order = text+` AND due <= ?`, append(args, q.Due.UnixMicro()), ` ORDER BY due, id`
+		text, args = text+` AND due <= ?`, append(args, q.Due.UnixMicro())
 	}
 	if q.After != "" {
 		text, args = text+` AND id > ?`, append(args, q.After)
 	}
-	return text + order + ` LIMIT ?`, append(args, q.Limit)
+	return text, args
 }
 
 // marks are n placeholders.

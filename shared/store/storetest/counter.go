@@ -43,6 +43,15 @@ func (c *Counter) Find(ctx context.Context, q store.Query) ([]store.Document, er
 	return c.found(c.Store.Find(ctx, q))
 }
 
+// Count counts the reads of a count: one for every 1,000 documents, and one at least.
+func (c *Counter) Count(ctx context.Context, q store.Query) (int, error) {
+	n, err := c.Store.Count(ctx, q)
+	if err == nil {
+		c.reads.Add(int64(max(1, (n+999)/1000)))
+	}
+	return n, err
+}
+
 // Update counts what body reads in every run, and what it wrote in the last one unless that was certainly not committed.
 func (c *Counter) Update(ctx context.Context, body func(store.Tx) error) error {
 	var last *countingTx

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ var queryChecks = []Check{
 	{"documents that are due come in the order of time", findsDue},
 	{"time and field select together", findsDueByField},
 	{"a query gives at most what it asks for", limits},
+	{"a count knows no limit, and obeys the rules of queries", counts},
 }
 
 func pages(ctx context.Context, h Harness) error {
@@ -194,4 +196,43 @@ func limits(ctx context.Context, h Harness) error {
 		}
 	}
 	return nil
+}
+
+func counts(ctx context.Context, h Harness) error {
+	const n = 1002
+	now := time.Unix(1_800_000_000, 0)
+	begun := 0
+	for some := range slices.Chunk(make([]store.Document, n), n/2) {
+		begun++
+		for i := range some {
+			some[i] = indexed(fmt.Sprintf("d%d-%d", begun, i), "colour", "red", "blue")
+			some[i].Due = now.Add(time.Duration(i%3) * time.Hour)
+		}
+		if err := put(ctx, h.Store, some...); err != nil {
+			return err
+		}
+	}
+	for _, row := range []struct {
+		q    store.Query
+		want int
+	}{
+		{store.Query{}, n},
+		{store.Query{Limit: 3, After: "d"}, n},
+		{store.Query{After: "e"}, n},
+		{store.Query{Field: "colour", Any: []string{"red", "blue", "none"}}, n},
+		{store.Query{Field: "colour", Any: []string{"none"}}, 0},
+		{store.Query{Field: "colour"}, 0},
+		{store.Query{Due: now}, n / 3},
+		{store.Query{Due: now.Add(time.Hour), Field: "colour", Any: []string{"red"}}, 2 * n / 3},
+	} {
+		row.q.Kind = kind
+		if got, err := h.Store.Count(ctx, row.q); err != nil || got != row.want {
+			return fmt.Errorf("count %+v gives %d, %w; want %d", row.q, got, err, row.want)
+		}
+	}
+	if got, err := h.Store.Count(ctx, store.Query{Kind: "others"}); err != nil || got != 0 {
+		return fmt.Errorf("a collection without documents has %d, %w", got, err)
+	}
+	_, err := h.Store.Count(ctx, store.Query{Kind: "No kind"})
+	return refused("a count of no kind", err)
 }

@@ -139,6 +139,10 @@ func finds(ctx context.Context, s store.Store, q store.Query, want string) error
 	if err != nil {
 		return fmt.Errorf("find %+v in a transaction: %w", q, err)
 	}
+	n, err := s.Count(ctx, q)
+	if whole := q.After == "" && q.Limit == 0; err != nil || n < len(outside) || whole && n != len(outside) {
+		return fmt.Errorf("count %+v gives %d, %w; want %q", q, n, err, want)
+	}
 	for _, found := range [][]store.Document{outside, inside} {
 		if got := idsOf(found); got != want {
 			return fmt.Errorf("find %+v gives %.300q; want %.300q", q, got, want)

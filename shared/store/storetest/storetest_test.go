@@ -245,6 +245,7 @@ var violations = []violation{
 	})},
 
 	// Queries.
+	{"a count is of what Find gives", "a count knows no limit, and obeys the rules of queries", func(inner *memory.Store) store.Store { return short{inner} }},
 	{"no order", "documents come in the order of their ids and page by page", results(func(_ store.Query, found []store.Document) []store.Document {
 		slices.Reverse(found)
 		return found
@@ -493,6 +494,14 @@ func (t twiceOver) Update(ctx context.Context, body func(store.Tx) error) error 
 	return t.Store.Update(ctx, body)
 }
 
+// short counts what one call of Find gives.
+type short struct{ store.Store }
+
+func (s short) Count(ctx context.Context, q store.Query) (int, error) {
+	found, err := s.Find(ctx, q)
+	return len(found), err
+}
+
 // heedless does not look at the context.
 type heedless struct{ inner store.Store }
 
@@ -502,6 +511,10 @@ func (h heedless) Get(ctx context.Context, kind string, ids ...string) ([]store.
 
 func (h heedless) Find(ctx context.Context, q store.Query) ([]store.Document, error) {
 	return h.inner.Find(context.WithoutCancel(ctx), q)
+}
+
+func (h heedless) Count(ctx context.Context, q store.Query) (int, error) {
+	return h.inner.Count(context.WithoutCancel(ctx), q)
 }
 
 func (h heedless) Update(ctx context.Context, body func(store.Tx) error) error {
