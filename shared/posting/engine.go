@@ -46,6 +46,8 @@ type Engine struct {
 	Known  int64 `json:"known"`
 	Linked bool  `json:"linked,omitempty"` // some integration lives
 	Behind bool  `json:"behind,omitempty"` // some integration may want its history read
+	// Revised is Connection.Updated as the holder last read or wrote it: while that and Config are the same, so is the rest.
+	Revised time.Time `json:"revised,omitzero"`
 
 	Progress map[string]bank.Progress `json:"progress,omitempty"` // by integration
 

@@ -210,6 +210,8 @@ type shelf struct {
 	on func(op, book string) error
 	// wrote is called, under the lock, with every batch that takes effect.
 	wrote func(book string, op ledger.Operation, batch []ledger.Transaction)
+	// deaf: new records are made, and neither that nor anything else is answered.
+	deaf bool
 }
 
 type shelved struct {
@@ -274,6 +276,9 @@ func (s *shelf) Find(_ context.Context, _ secret.String, book string, q ledger.Q
 		return ledger.Found{}, err
 	}
 	defer s.mu.Unlock()
+	if s.deaf {
+		return ledger.Found{}, errNoAnswer
+	}
 	var found ledger.Found
 	if q.RemoteID != "" {
 		for _, t := range b.byRemote[q.RemoteID] {
@@ -341,8 +346,13 @@ func (s *shelf) Write(_ context.Context, _ secret.String, book string, op ledger
 		}
 		out = append(out, clone(t))
 	}
+	if s.deaf {
+		return nil, errNoAnswer
+	}
 	return out, nil
 }
+
+var errNoAnswer = &bank.Error{Kind: bank.Retry, Code: "no_answer"}
 
 func clone(t *ledger.Transaction) ledger.Transaction {
 	c := *t
@@ -507,7 +517,7 @@ func newRig(t tester, s store.Store, accounts int, books ...string) *rig {
 	}
 	conn := &bank.Connection{
 		ID: theConnection, Owner: theUser, Provider: theProvider, Item: "item", State: bank.Active, Offered: books, Country: "US",
-		Institution: bank.Institution{ID: "inst", Name: "Some Bank"}, Created: r.clock.now,
+		Institution: bank.Institution{ID: "inst", Name: "Some Bank"}, Created: r.clock.now, Updated: r.clock.now,
 	}
 	for _, a := range r.bank.accounts {
 		conn.Accounts = append(conn.Accounts, bank.LinkedAccount{Key: a.ID, Account: a})
@@ -565,6 +575,19 @@ func (r *rig) link(book string, account int, how func(*bank.Integration)) *bank.
 	}
 	r.save(i)
 	return i
+}
+
+// pause pauses all integrations, or resumes them.
+func (r *rig) pause(paused bool) {
+	r.Helper()
+	is, err := store.Integrations.Find(r.Context(), r.store, store.Query{Field: store.ByConnection, Any: []string{theConnection}})
+	if err != nil {
+		r.Fatalf("integrations: %v", err)
+	}
+	for _, i := range is {
+		i.Paused = paused
+		r.save(i)
+	}
 }
 
 // remove ends an integration as removing does, and tells the mark.

@@ -43,6 +43,9 @@ func (r *run) recover(ctx context.Context) error {
 	}
 	for _, s := range r.e.Open {
 		r.j.note(s)
+		if r.e.Read != nil {
+			r.e.Read.Waiting = r.e.Read.Waiting || s.waits()
+		}
 	}
 	r.done, r.e.Open = append(r.done, r.e.Open...), nil
 	if len(codes) > 0 {
@@ -187,13 +190,13 @@ func (r *run) gone(ctx context.Context, last *bank.Page) ([]*Row, error) {
 			rows[newest.Integration+newest.Key] = newest
 		}
 	}
-	if read.Origin == "" && read.Named && last.Complete {
-		if err := r.vanished(ctx, named, rows); err != nil {
+	if last.Next != "" {
+		if err := r.held(ctx, rows); err != nil {
 			return nil, err
 		}
 	}
-	if read.Renewed && last.Next != "" {
-		if err := r.unsettled(ctx, rows); err != nil {
+	if read.Origin == "" && read.Named && last.Complete {
+		if err := r.vanished(ctx, named, rows); err != nil {
 			return nil, err
 		}
 	}
@@ -219,22 +222,29 @@ func (r *run) newer(ctx context.Context, rows map[string]*Row) error {
 	return nil
 }
 
-// unsettled adds rows of a former item that no row of the new one claimed and that cannot stand: pending ones, which under
-// that name never settle, and those that the bank had taken back when the former item ended.
-func (r *run) unsettled(ctx context.Context, rows map[string]*Row) error {
+// held adds rows of the integrations whose history was read that cannot stand: those that the bank took back while their Book
+// could not be written, or when a former item ended, and pending ones of a former item that no row of the new one claimed,
+// since under that name they never settle. What the Book has not been heard of yet, it is asked now.
+func (r *run) held(ctx context.Context, rows map[string]*Row) error {
 	is, err := r.byID(ctx, slices.Sorted(maps.Keys(r.e.Read.Serves)))
 	if err != nil {
 		return err
 	}
 	for _, i := range is {
-		if i.Epoch == 0 {
-			continue
-		}
 		if err := r.j.all(ctx, []string{i.ID}); err != nil {
 			return storeError{err}
 		}
+		var open []*Row
 		r.j.newest(i.ID, func(row *Row) {
-			if row.State == Standing && (row.Written.Pending || row.Waiting) && row.Epoch < i.Epoch && row.Flag != TakenBack {
+			if row.Intent != "" {
+				open = append(open, row)
+			}
+		})
+		if err := r.hear(ctx, booking{i.Book, i.As}, open); err != nil {
+			return err
+		}
+		r.j.newest(i.ID, func(row *Row) {
+			if row.State == Standing && row.Intent == "" && (row.Waiting || (row.Written.Pending && row.Epoch < i.Epoch)) && row.Flag != TakenBack {
 				rows[row.Integration+row.Key] = row
 			}
 		})
@@ -330,7 +340,7 @@ func (r *run) takeBack(ctx context.Context, rows []*Row) error {
 		if err != nil {
 			return err
 		}
-		if t == nil {
+		if t == nil || t.asleep() {
 			continue
 		}
 		targets = append(targets, t)

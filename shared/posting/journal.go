@@ -102,6 +102,9 @@ const (
 // current is the id under which the bank now knows the row.
 func (r *Row) current() string { return r.IDs[len(r.IDs)-1] }
 
+// mayStand reports whether there is, or may be, a record of it that we made.
+func (r *Row) mayStand() bool { return r.State == Standing || r.Intent != "" }
+
 // knows adds ids in order, the last one becoming the present one.
 func (r *Row) knows(ids ...string) {
 	for _, id := range ids {
@@ -127,6 +130,11 @@ type Segment struct {
 	At         time.Time `json:"at"`
 }
 
+// waits reports whether removals in it are still to be decided.
+func (s *Segment) waits() bool {
+	return slices.ContainsFunc(s.Rows, func(r *Row) bool { return r.Waiting })
+}
+
 // Index fields of segments.
 const (
 	byRow         = "row"         // integration + "/" + bank id
@@ -147,12 +155,12 @@ var Segments = store.Kind[Segment]{
 			if r.Flag != "" || r.State == Aside {
 				attention[r.Integration] = true
 			}
-			if r.Waiting {
-				index[byWaiting] = []string{s.Connection}
-			}
 			for _, id := range r.IDs {
 				index[byRow] = append(index[byRow], rowKey(r.Integration, id))
 			}
+		}
+		if s.waits() {
+			index[byWaiting] = []string{s.Connection}
 		}
 		index[byIntegration], index[byAttention] = slices.Sorted(maps.Keys(integrations)), slices.Sorted(maps.Keys(attention))
 		return index

@@ -35,6 +35,12 @@ const (
 	later           // not in this read: until all history was compared, only rows that are known by their ids are followed
 )
 
+// asleep reports whether nothing is wanted for the Book now. What the bank takes back is noted all the same.
+func (t *target) asleep() bool { return t.Paused || t.State != bank.Live }
+
+// silent reports whether nothing can be written to the Book now.
+func (t *target) silent() bool { return t.asleep() || t.blocked != "" }
+
 // wish is what the plan wants done about one row. Whether it may be done can depend on what stands in the Book.
 type wish struct {
 	row    *Row
@@ -44,9 +50,10 @@ type wish struct {
 }
 
 // plan decides what a page means for one integration. It is pure: it reads the journal, changes neither it nor the page,
-// and returns wishes for copies of rows, at most one a row, in the order of the page.
-func plan(t *target, j *journal, page *bank.Page, account string) []*wish {
-	p := &planner{t: t, j: j, local: map[string]*wish{}}
+// and returns wishes for copies of rows, at most one a row, in the order of the page. With the last page of a read, nothing
+// can come any more that keeps what was taken back.
+func plan(t *target, j *journal, page *bank.Page, account string, last bool) []*wish {
+	p := &planner{t: t, j: j, last: last, local: map[string]*wish{}}
 	changed := slices.Clone(page.Changed)
 	// Pending rows first: the settled row of the same page must find the one that it settles.
 	slices.SortStableFunc(changed, func(a, b bank.Transaction) int { return b2i(b.Pending) - b2i(a.Pending) })
@@ -78,6 +85,7 @@ func b2i(b bool) int {
 type planner struct {
 	t      *target
 	j      *journal
+	last   bool
 	wishes []*wish
 	local  map[string]*wish // by bank id
 	was    map[*Row]*Row    // what a copied row was copied from
@@ -226,8 +234,8 @@ func (t *target) locked(d civil.Date) bool {
 	return t.book.Locked != civil.Date{} && !d.After(t.book.Locked)
 }
 
-// removed plans for a transaction that the bank takes back. What stands waits for the end of the read: a settled row that
-// replaces it may still come.
+// removed plans for a transaction that the bank takes back. What stands waits for the last page: a settled row that replaces
+// it may still come.
 func (p *planner) removed(id string) {
 	w := p.find(id)
 	if w == nil || w.row.current() != id {
@@ -236,6 +244,9 @@ func (p *planner) removed(id string) {
 	switch w.row.State {
 	case Standing:
 		w.row.Waiting, w.intent = true, ""
+		if p.last {
+			w.intent = ToTrash
+		}
 	case Absent, Aside:
 		w.row.State, w.row.Reason, w.intent = Absent, "", ""
 		if p.was[w.row] == nil {

@@ -82,7 +82,7 @@ func named(ts ...bank.Transaction) []bank.Transaction { return ts }
 func (d *desk) read(pages ...bank.Page) {
 	d.t.Helper()
 	for i := range pages {
-		d.carryOut(plan(d.target, d.j, &pages[i], there))
+		d.carryOut(plan(d.target, d.j, &pages[i], there, i == len(pages)-1))
 	}
 	var gone []*wish
 	d.j.newest(d.target.ID, func(r *Row) {
@@ -662,7 +662,7 @@ func TestAPlanChangesNeitherTheJournalNorThePage(t *testing.T) {
 	d.read(page(named(tx("a"), tx("p", pending))))
 	before, _ := Segments.Document(&Segment{Rows: []*Row{d.row("a"), d.row("p")}})
 	p := page(named(tx("s", of("p"), amount("13.00")), tx("new", pending)), "a")
-	plan(d.target, d.j, &p, there)
+	plan(d.target, d.j, &p, there, true)
 	after, _ := Segments.Document(&Segment{Rows: []*Row{d.row("a"), d.row("p")}})
 	if diff := cmp.Diff(string(before.Body), string(after.Body)); diff != "" {
 		t.Error(diff)

@@ -26,11 +26,12 @@ func (r *run) page(ctx context.Context, page *bank.Page) error {
 		}
 		var todo []planned
 		for _, t := range targets {
-			if t.blocked == "" {
-				todo = append(todo, planned{t, plan(t, r.j, page, t.from)})
+			if !t.silent() {
+				todo = append(todo, planned{t, plan(t, r.j, page, t.from, r.last(page))})
 			}
 		}
 		if err = r.record(ctx, todo, r.named(page)); err == nil {
+			r.hold(targets, page)
 			err = r.leaveBehind(ctx, targets)
 		}
 		if err == nil {
@@ -45,6 +46,11 @@ func (r *run) page(ctx context.Context, page *bank.Page) error {
 			return err
 		}
 	}
+}
+
+// last reports whether a page is the last one of its read.
+func (r *run) last(page *bank.Page) bool {
+	return !page.More && !r.e.Read.Replay && !r.e.Read.Claiming
 }
 
 // miss adds to what a page removes that which an earlier reading of the same page has recorded and this one does not name.
@@ -153,13 +159,13 @@ func (r *run) routes(ctx context.Context, accounts []string) error {
 func (r *run) target(ctx context.Context, i *bank.Integration, account string) (*target, error) {
 	read := r.e.Read
 	_, served := read.Serves[i.ID]
-	switch {
-	case i.Paused:
-		return nil, nil
-	case read.Claiming && (i.Epoch == 0 || !served):
+	if read.Claiming && (i.Epoch == 0 || !served) {
 		return nil, nil
 	}
 	t := &target{Integration: i, provider: r.conn.Provider, from: account}
+	if t.asleep() {
+		return t, nil
+	}
 	if i.Epoch > 0 && i.Want > i.Have && !served {
 		t.claims = later
 	}
@@ -252,6 +258,10 @@ func (r *run) remember(ctx context.Context, targets []*target, page *bank.Page) 
 	byID, whole := map[string][]string{}, []string{}
 	for _, t := range targets {
 		ids := idsOf(page, t.from)
+		if t.silent() {
+			byID[t.ID] = removedOf(page, t.from)
+			continue
+		}
 		pages := r.e.Progress[t.ID].Recorded/200 + 1
 		if _, served := r.e.Read.Serves[t.ID]; served || len(ids)/30 > pages {
 			whole = append(whole, t.ID)
@@ -268,7 +278,7 @@ func (r *run) remember(ctx context.Context, targets []*target, page *bank.Page) 
 	unheard := map[booking][]*Row{}
 	for _, t := range targets {
 		for _, id := range idsOf(page, t.from) {
-			if row := r.j.find(t.ID, id); row != nil && row.Intent != "" && t.blocked == "" {
+			if row := r.j.find(t.ID, id); row != nil && row.Intent != "" && !t.silent() {
 				unheard[booking{t.Book, t.As}] = append(unheard[booking{t.Book, t.As}], row)
 			}
 		}
@@ -292,17 +302,63 @@ func idsOf(page *bank.Page, account string) []string {
 			}
 		}
 	}
-	for _, g := range page.Removed {
-		if g.Account == "" || g.Account == account {
-			ids = append(ids, g.ID)
-		}
-	}
 	for _, u := range page.Unusable {
 		if u.Account == account && u.ID != "" {
 			ids = append(ids, u.ID)
 		}
 	}
+	return append(ids, removedOf(page, account)...)
+}
+
+// removedOf lists the bank's ids that a page takes back from one account.
+func removedOf(page *bank.Page, account string) []string {
+	var ids []string
+	for _, g := range page.Removed {
+		if g.Account == "" || g.Account == account {
+			ids = append(ids, g.ID)
+		}
+	}
 	return ids
+}
+
+// hold writes down what the bank takes back from Books that cannot be written now. The bank says it once; the replay that
+// follows does it.
+func (r *run) hold(targets []*target, page *bank.Page) {
+	held := map[booking][]*Row{}
+	for _, t := range targets {
+		b := booking{t.Book, t.As}
+		if o := r.books[b]; !t.silent() && (o == nil || o.blocked == "") {
+			continue
+		}
+		for _, id := range removedOf(page, t.from) {
+			old := r.j.find(t.ID, id)
+			if old == nil || old.current() != id || old.Waiting {
+				continue
+			}
+			row := *old
+			switch {
+			case row.mayStand():
+				row.Waiting = true
+			case row.State == Aside:
+				row.State, row.Reason = Absent, ""
+			default:
+				continue
+			}
+			held[b] = append(held[b], &row)
+		}
+	}
+	if len(held) == 0 {
+		return
+	}
+	var segments []*Segment
+	for b, rows := range held {
+		segments = append(segments, &Segment{Book: b.bookID, As: b.as, Rows: rows})
+	}
+	r.number(segments)
+	for _, s := range segments {
+		r.j.note(s)
+	}
+	r.done = append(r.done, segments...)
 }
 
 // named lists what a page names, where the end of the read must know.
@@ -329,6 +385,9 @@ func (r *run) named(page *bank.Page) []string {
 func (r *run) leaveBehind(ctx context.Context, targets []*target) error {
 	codes := map[string]string{}
 	for _, t := range targets {
+		if t.asleep() {
+			continue
+		}
 		if o := r.books[booking{t.Book, t.As}]; t.blocked == "" && o != nil {
 			t.blocked = o.blocked // found out while writing
 		}
@@ -388,7 +447,7 @@ func (r *run) progress(targets []*target, page *bank.Page) {
 		}
 	}
 	for _, t := range targets {
-		if d, ok := oldest[t.from]; ok {
+		if d, ok := oldest[t.from]; ok && !t.asleep() {
 			r.count(t.ID, func(p *bank.Progress) {
 				if p.Oldest == (civil.Date{}) || d.Before(p.Oldest) {
 					p.Oldest = d
@@ -477,18 +536,24 @@ func (r *run) recordTogether(ctx context.Context, groups []*group, named []strin
 	return r.deliver(ctx, groups)
 }
 
+// number makes segments the next ones of the journal.
+func (r *run) number(segments []*Segment) {
+	r.e.Seq++
+	for _, s := range segments {
+		s.Connection, s.Seq, s.No, s.At = r.conn.ID, r.e.Seq, r.e.Read.No, r.now()
+		s.ID = segmentID(r.conn.ID, s.Seq, s.Book, s.As)
+	}
+}
+
 // intend commits to the intents of segments. Nothing of them may be sent before.
 func (r *run) intend(ctx context.Context, segments []*Segment) error {
-	r.e.Seq++
+	r.number(segments)
 	written := map[string]bool{} // other Books may have had the same rows
 	for _, w := range r.e.Read.Written {
 		written[w.ID] = true
 	}
 	for _, s := range segments {
-		s.Connection, s.Seq, s.No, s.At = r.conn.ID, r.e.Seq, r.e.Read.No, r.now()
-		s.ID = segmentID(r.conn.ID, s.Seq, s.Book, s.As)
 		for _, row := range s.Rows {
-			r.e.Read.Waiting = r.e.Read.Waiting || row.Waiting
 			if row.Intent != "" && row.Intent != ToTrash && !written[row.current()] {
 				written[row.current()] = true
 				r.e.Read.Written = append(r.e.Read.Written, bank.RemovedTransaction{ID: row.current(), Account: row.at})
@@ -529,6 +594,7 @@ func (r *run) deliver(ctx context.Context, groups []*group) error {
 	}
 	for _, s := range r.e.Open {
 		r.j.note(s)
+		r.e.Read.Waiting = r.e.Read.Waiting || s.waits()
 		for _, row := range s.Rows {
 			r.tally(row)
 		}

@@ -73,29 +73,29 @@ func (e storeError) Unwrap() error { return e.error }
 // Post handles one event. An error means that not even a failure could be written down, and that the event must come
 // again; everything else is acknowledged, because what remains to be done stands in the Engine.
 func (p *Poster) Post(ctx context.Context, m events.Message) error {
-	id, err := p.resolve(ctx, m)
-	if err != nil || id == "" {
+	met, err := p.resolve(ctx, m)
+	if err != nil || met == nil {
 		return err
 	}
-	e, err := p.ring(ctx, id, m.Deep)
+	e, err := p.ring(ctx, met.ID, m.Deep)
 	if err != nil || e == nil {
 		return err
 	}
-	r := &run{p: p, e: e, config: e.Config, deadline: p.Now().Add(budget), j: newJournal(p.Store), left: map[string]bool{}, log: p.Log.With("connection", id)}
+	r := &run{p: p, e: e, met: met, config: e.Config, deadline: p.Now().Add(budget), j: newJournal(p.Store), left: map[string]bool{}, log: p.Log.With("connection", met.ID)}
 	return r.end(ctx, r.work(ctx))
 }
 
-// resolve finds the connection that an event means. An item that nobody knows is no error: whoever is connecting it rings
-// once it is known.
-func (p *Poster) resolve(ctx context.Context, m events.Message) (string, error) {
+// resolve finds the connection that an event means, of which no more than its id may be known. An item that nobody knows is
+// no error: whoever is connecting it rings once it is known.
+func (p *Poster) resolve(ctx context.Context, m events.Message) (*bank.Connection, error) {
 	if m.Connection != "" {
-		return m.Connection, nil
+		return &bank.Connection{ID: m.Connection}, nil
 	}
 	found, err := store.Connections.Find(ctx, p.Store, store.Query{Field: store.ByItem, Any: []string{store.ItemKey(m.Provider, m.Item)}, Limit: 1})
 	if err != nil || len(found) == 0 {
-		return "", err
+		return nil, err
 	}
-	return found[0].ID, nil
+	return found[0], nil
 }
 
 // run is one process's hold on one connection.
@@ -106,6 +106,7 @@ type run struct {
 	deadline time.Time
 	log      *slog.Logger
 
+	met   *bank.Connection // as the event's item was resolved, before the lease was taken
 	conn  *bank.Connection
 	token secret.String
 	feeds map[string][]*bank.Integration // live ones by account key
@@ -349,10 +350,11 @@ func (r *run) reload(ctx context.Context) error {
 	}
 	// The number is read before the things: a change in between shows as a change at the next commit.
 	r.config = r.e.Config
-	conn, err := store.Connections.Get(ctx, r.p.Store, r.e.Connection)
+	conn, err := r.connection(ctx)
 	if err != nil {
 		return storeError{err}
 	}
+	r.e.Revised = conn.Updated
 	r.conn, r.feeds, r.books = conn, map[string][]*bank.Integration{}, map[booking]*opened{}
 	if r.e.Item != conn.Item {
 		r.e.Item, r.e.Cursor, r.e.Read = conn.Item, "", nil // a new item begins at the beginning
@@ -366,6 +368,15 @@ func (r *run) reload(ctx context.Context) error {
 	}
 	r.e.Linked, r.e.Behind, r.e.Known = len(linked) > 0, len(linked) > 0, r.config
 	return nil
+}
+
+// connection reads the connection, unless the event was resolved by it and the engine tells that nothing has changed since:
+// all that writes a connection counts in Config or is a holder.
+func (r *run) connection(ctx context.Context) (*bank.Connection, error) {
+	if met := r.met; r.conn == nil && r.config == r.e.Known && !met.Updated.IsZero() && met.Updated.Equal(r.e.Revised) {
+		return met, nil
+	}
+	return store.Connections.Get(ctx, r.p.Store, r.e.Connection)
 }
 
 // look reads the state of the item where that is due: the first time, when told to look deep, daily, and while the user
@@ -404,9 +415,9 @@ func (r *run) look(ctx context.Context) error {
 			return nil, err
 		}
 		c.State, c.Reason, c.ConsentExpires, c.Accounts, c.Updated = state, item.NeedsUser, item.ConsentExpires, accounts, r.now()
+		r.e.Behind, r.e.Revised = r.e.Behind || len(is) > 0, c.Updated
 		return func() error {
 			r.conn, r.feeds = c, map[string][]*bank.Integration{}
-			r.e.Behind = r.e.Behind || len(is) > 0
 			return putAll(tx, c, is)
 		}, nil
 	})
@@ -429,6 +440,7 @@ func (r *run) needsUser(ctx context.Context, code string) error {
 			return func() error { return nil }, err
 		}
 		c.State, c.Reason, c.Updated = bank.NeedsUser, code, r.now()
+		r.e.Revised = c.Updated
 		return func() error { return store.Connections.Put(tx, c) }, nil
 	})
 }

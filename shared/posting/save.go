@@ -66,6 +66,9 @@ func Moved(tx store.Tx, connection string, accounts []bank.LinkedAccount, keys [
 			return nil, err
 		}
 		for _, i := range is {
+			if i.State != bank.Live {
+				continue
+			}
 			i.Of = byKey[key].Account
 			i.Epoch++
 			i.Want++

@@ -1,0 +1,100 @@
+package posting_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/ledger"
+	"github.com/bkper/automations-portal/shared/store/memory"
+)
+
+// The bank says once what it takes back. What is said while the Book cannot take it, or while the integration is paused, must
+// be done when that ends, also where a replay cannot show it: the row is older than all that the bank still names.
+func TestWhatTheBankTakesBackIsDoneOnceTheBookCanTakeIt(t *testing.T) {
+	for name, c := range map[string]struct{ begin, end func(r *rig) }{
+		"the grant was revoked": {
+			func(r *rig) { r.grants.set(theUser, true) },
+			func(r *rig) { r.grants.set(theUser, false); r.save(r.wanted(theBook, 0)) },
+		},
+		"paused": {
+			func(r *rig) { r.pause(true) },
+			func(r *rig) { r.pause(false) },
+		},
+		"the Book fails while it is looked at": {
+			func(r *rig) { r.shelf.on = fails("find") },
+			func(r *rig) { r.shelf.on = nil; r.save(r.wanted(theBook, 0)) },
+		},
+	} {
+		for rows, left := range map[string]int{"the oldest one": 4, "the newest one": 0} {
+			t.Run(name+", "+rows, func(t *testing.T) {
+				r := newRig(t, memory.New(), 1)
+				r.link(theBook, 0, nil)
+				for n := range 5 {
+					r.bank.says(movement(0, 10*n))
+				}
+				r.post()
+				c.begin(r)
+				r.bank.takesBack(movement(0, 10*(4-left)))
+				r.post()
+				c.end(r)
+				r.post()
+				if n := len(r.shelf.standing(theBook)); n != 4 {
+					t.Errorf("%d records stand, and the bank has 4", n)
+				}
+			})
+		}
+	}
+}
+
+// A draft was sent, the Book never answered, and while it was away the bank took the transaction back.
+func TestADraftThatWasNeverHeardOfGoesWhenTheBankTakesItBack(t *testing.T) {
+	r := newRig(t, memory.New(), 1)
+	r.link(theBook, 0, nil)
+	r.bank.says(movement(0, 0), movement(0, 100))
+	r.shelf.deaf = true
+	for range 5 {
+		r.post()
+		r.clock.pass(7 * time.Hour)
+	}
+	if n := len(r.shelf.standing(theBook)); n != 2 {
+		t.Fatalf("%d records stand: the Book was to take them and not to answer", n)
+	}
+	r.bank.takesBack(movement(0, 0))
+	for range 5 {
+		r.post()
+		r.clock.pass(7 * time.Hour)
+	}
+	r.shelf.deaf = false
+	r.save(r.wanted(theBook, 0))
+	r.post()
+	if n := len(r.shelf.standing(theBook)); n != 1 {
+		t.Errorf("%d records stand, and the bank has 1", n)
+	}
+}
+
+// A person signs in again, and the bank names accounts and transactions anew under the same item.
+func TestAnAccountThatIsNamedAnewIsReplayed(t *testing.T) {
+	r := newRig(t, memory.New(), 2)
+	r.link(theBook, 0, nil)
+	r.bank.says(movements(0, 0, 5)...)
+	r.post()
+	r.bank.renew("item")
+	fresh := movement(0, 60)
+	fresh.Account = r.bank.accounts[0].ID
+	r.bank.says(fresh)
+	r.clock.pass(25 * time.Hour)
+	r.post()
+	if n := len(r.shelf.standing(theBook)); n != 6 {
+		t.Errorf("%d records stand, and the bank has 6", n)
+	}
+}
+
+func fails(op string) func(string, string) error {
+	return func(did, _ string) error {
+		if did == op {
+			return &bank.Error{Kind: bank.Permanent, Code: "no_access", Err: ledger.ErrNoAccess}
+		}
+		return nil
+	}
+}
