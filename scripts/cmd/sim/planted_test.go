@@ -86,7 +86,7 @@ var planted = []struct{ name, file, old, new string }{
 	},
 	{
 		"what recovery heard is forgotten", "shared/posting/finish.go",
-		"	for _, s := range r.e.Open {\n		r.j.note(s)\n	}\n	r.done", "	r.done",
+		"		r.j.note(s)\n		if r.e.Read", "		if r.e.Read",
 	},
 	{
 		"a new item is not recognised", "shared/posting/save.go",
