@@ -1,0 +1,17 @@
+# Takes what providers of bank data call: ten seconds are all that they wait. It reads no documents and no tokens.
+module "webhook" {
+  source = "./function"
+  name   = "webhook"
+  url    = local.url.webhook
+  common = local.common
+  limits = try(var.limits["webhook"], {})
+
+  timeout       = 10
+  concurrency   = 200
+  max_instances = 20
+
+  env       = merge(local.env.cloud, local.env.banks, try(var.settings["webhook"], {}))
+  secrets   = local.secrets.banks
+  publishes = ["rings", "sessions"]
+  egress    = true
+}
