@@ -35,6 +35,7 @@ import (
 	"github.com/bkper/automations-portal/shared/posting"
 	"github.com/bkper/automations-portal/shared/session"
 	"github.com/bkper/automations-portal/shared/store"
+	"github.com/bkper/automations-portal/shared/telemetry"
 	"github.com/bkper/automations-portal/shared/vault"
 	"github.com/bkper/automations-portal/shared/web"
 )
@@ -49,7 +50,9 @@ type App struct {
 	events func() (events.Publisher, error)
 	banks  func() (map[string]bank.Provider, error)
 
-	queue *eventsqlite.Queue // where the embedded one is used
+	queue     *eventsqlite.Queue // where the embedded one is used
+	telemetry *telemetry.Telemetry
+	client    *http.Client // for all outside calls
 
 	mu     sync.Mutex
 	closes []func() error
@@ -57,10 +60,15 @@ type App struct {
 
 // New makes an App. It connects to nothing.
 func New(cfg *config.Config, log *slog.Logger) *App {
-	a := &App{cfg: cfg, log: log}
+	a := &App{cfg: cfg, log: log, client: &http.Client{Transport: carrier()}}
 	a.store, a.vault, a.events = sync.OnceValues(a.openStore), sync.OnceValues(a.openVault), sync.OnceValues(a.openEvents)
 	a.banks = sync.OnceValues(a.openBanks)
 	return a
+}
+
+// Observe makes all functions tell of what they do. It must be called before Handler.
+func (a *App) Observe(t *telemetry.Telemetry) {
+	a.telemetry, a.client = t, &http.Client{Transport: t.Transport(carrier())}
 }
 
 // Close closes what was opened.
@@ -89,6 +97,9 @@ var functions = map[string]func(*App) (http.Handler, error){
 	"portal":     (*App).portal,
 }
 
+// calledByMachines are the functions for whose answer no person waits.
+var calledByMachines = []string{"webhook", "poster", "sync"}
+
 // Names lists the functions.
 func Names() []string {
 	var names []string
@@ -106,7 +117,7 @@ func (a *App) Handler(name string) (http.Handler, error) {
 	if name != "" {
 		names = []string{name}
 	} else {
-		edge := &web.Edge{Function: "app", Log: a.log}
+		edge := &web.Edge{Function: "app", Log: a.log, Telemetry: a.telemetry}
 		mux.Handle("/{$}", edge.Handle("root", redirect("/portal/", http.StatusSeeOther), http.MethodGet, http.MethodHead))
 		mux.Handle("/openapi.json",
 			edge.Handle("root/openapi", redirect("/portal/openapi.json", http.StatusTemporaryRedirect), http.MethodGet, http.MethodHead))
@@ -120,6 +131,9 @@ func (a *App) Handler(name string) (http.Handler, error) {
 		h, err := build(a)
 		if err != nil {
 			return nil, fmt.Errorf("function %s: %w", n, err)
+		}
+		if slices.Contains(calledByMachines, n) {
+			h = a.telemetry.Flushing(h)
 		}
 		mux.Handle("/"+n+"/", http.StripPrefix("/"+n, h))
 		mux.Handle("/"+n, atRoot(h))
@@ -186,13 +200,13 @@ func (a *App) grants(v vault.Reader) *caller.Grants {
 }
 
 // http is the client for all outside calls. Proxies and redirects are the adapters' concern; this one bounds connections.
-func (a *App) http() *http.Client { return sharedClient() }
+func (a *App) http() *http.Client { return a.client }
 
-var sharedClient = sync.OnceValue(func() *http.Client {
+var carrier = sync.OnceValue(func() *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = 32
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	return &http.Client{Transport: t}
+	return t
 })
 
 // people is the edge of what people and pages call.
@@ -201,7 +215,7 @@ func (a *App) people(function string) (*web.Edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &web.Edge{Function: function, Who: who, Log: a.log, Origins: a.cfg.Origins}, nil
+	return &web.Edge{Function: function, Who: who, Log: a.log, Origins: a.cfg.Origins, Telemetry: a.telemetry}, nil
 }
 
 // pushTime is longer than the work of one event and shorter than its acknowledgement deadline of 600 s.
@@ -213,7 +227,7 @@ func (a *App) machines(ctx context.Context, function, audience string) (*web.Edg
 	if err != nil {
 		return nil, err
 	}
-	return &web.Edge{Function: function, Who: who, Log: a.log, Timeout: pushTime}, nil
+	return &web.Edge{Function: function, Who: who, Log: a.log, Timeout: pushTime, Telemetry: a.telemetry}, nil
 }
 
 // keys is the client that fetches the keys of ID tokens: Google's, or those of the issuer that stands in for it.
@@ -325,7 +339,8 @@ func (a *App) webhook() (http.Handler, error) {
 	}
 	return (&webhook.Webhook{
 		Banks: narrow(banks, func(p bank.Provider) bank.Doorbell { return p }), Events: e,
-		Edge: &web.Edge{Function: "webhook", Log: a.log, Timeout: 9 * time.Second}, // providers wait ten
+		Edge:      &web.Edge{Function: "webhook", Log: a.log, Timeout: 9 * time.Second, Telemetry: a.telemetry}, // providers wait ten
+		Telemetry: a.telemetry,
 	}).Handler(), nil
 }
 
@@ -352,7 +367,7 @@ func (a *App) sync() (http.Handler, error) {
 	if g.err != nil {
 		return nil, g.err
 	}
-	return (&functionsync.Sync{Store: s, Events: e, Pushes: schedule, Now: time.Now}).Handler(), nil
+	return (&functionsync.Sync{Store: s, Events: e, Pushes: schedule, Now: time.Now, Telemetry: a.telemetry, Log: a.log}).Handler(), nil
 }
 
 func (a *App) auth() (http.Handler, error) {
@@ -362,7 +377,7 @@ func (a *App) auth() (http.Handler, error) {
 		return nil, g.err
 	}
 	return (&auth.Auth{
-		Store: s, Vault: v, Grants: a.grants(v), Events: e, Edge: &web.Edge{Function: "auth", Log: a.log},
+		Store: s, Vault: v, Grants: a.grants(v), Events: e, Edge: &web.Edge{Function: "auth", Log: a.log, Telemetry: a.telemetry},
 		ClientID: a.cfg.GoogleClientID, ClientSecret: a.cfg.GoogleClientSecret, AuthURL: a.cfg.GoogleAuthURL, TokenURL: a.cfg.GoogleTokenURL,
 		Client: a.keys(a.cfg.GoogleCertsURL), URL: a.cfg.AuthURL, Home: a.cfg.PageURL + "/", Returns: a.cfg.Origins,
 	}).Handler(), nil

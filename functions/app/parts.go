@@ -13,6 +13,7 @@ import (
 	"github.com/bkper/automations-portal/shared/store"
 	"github.com/bkper/automations-portal/shared/store/firestore"
 	storesqlite "github.com/bkper/automations-portal/shared/store/sqlite"
+	"github.com/bkper/automations-portal/shared/telemetry"
 	"github.com/bkper/automations-portal/shared/vault"
 	"github.com/bkper/automations-portal/shared/vault/secretmanager"
 	vaultsqlite "github.com/bkper/automations-portal/shared/vault/sqlite"
@@ -54,6 +55,31 @@ func (a *App) openVault() (vault.Vault, error) {
 }
 
 func (a *App) openEvents() (events.Publisher, error) {
+	p, err := a.openPublisher()
+	if err != nil || a.telemetry == nil {
+		return p, err
+	}
+	return publishing{p, a.telemetry}, nil
+}
+
+// publishing tells of what is published. The message carries the span on.
+type publishing struct {
+	next      events.Publisher
+	telemetry *telemetry.Telemetry
+}
+
+func (p publishing) Publish(ctx context.Context, topic events.Topic, m events.Message) error {
+	ctx, span := p.telemetry.Start(ctx, telemetry.Producer, "publish "+string(topic), "messaging.destination.name", string(topic))
+	err := p.next.Publish(ctx, topic, m)
+	failed := ""
+	if err != nil {
+		failed = "unpublished"
+	}
+	span.End(failed)
+	return err
+}
+
+func (a *App) openPublisher() (events.Publisher, error) {
 	if a.cfg.Events == "pubsub" {
 		p := pubsub.New(a.cfg.Project)
 		a.onClose(p.Close)

@@ -19,6 +19,7 @@ import (
 	"github.com/bkper/automations-portal/functions/app"
 	"github.com/bkper/automations-portal/shared/config"
 	"github.com/bkper/automations-portal/shared/logs"
+	"github.com/bkper/automations-portal/shared/telemetry"
 )
 
 func main() {
@@ -30,8 +31,26 @@ func main() {
 	}
 }
 
-// grace is how long requests may go on after SIGTERM; Cloud Run gives ten seconds.
-const grace = 9 * time.Second
+// grace is how long requests may go on after SIGTERM, and lastWords what is then left for telemetry; Cloud Run gives ten
+// seconds.
+const (
+	grace     = 7 * time.Second
+	lastWords = 2 * time.Second
+)
+
+// observe begins to tell of what the process does; nil where nobody asked for it.
+func observe(ctx context.Context, cfg *config.Config, log *slog.Logger) (*telemetry.Telemetry, error) {
+	if cfg.TelemetryURL == "" {
+		return nil, nil
+	}
+	sinks, err := telemetry.OTLP(ctx, cfg.TelemetryURL)
+	if err != nil {
+		return nil, err
+	}
+	t, err := telemetry.New(ctx, telemetry.Options{Function: cfg.Function, Version: os.Getenv("K_REVISION"), Project: cfg.Project}, sinks)
+	t.Everywhere(func(err error) { log.Warn("telemetry", "err", err) })
+	return t, err
+}
 
 func serve(ctx context.Context) error {
 	cfg, err := config.Read(ctx, envconfig.OsLookuper())
@@ -44,7 +63,19 @@ func serve(ctx context.Context) error {
 	}
 	log := slog.New(lines)
 	slog.SetDefault(log)
+	watch, err := observe(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		last, cancel := context.WithTimeout(context.Background(), lastWords)
+		defer cancel()
+		if err := watch.Close(last); err != nil {
+			log.Warn("telemetry", "err", err)
+		}
+	}()
 	a := app.New(cfg, log)
+	a.Observe(watch)
 	defer a.Close()
 	handler, err := a.Handler(cfg.Function)
 	if err != nil {

@@ -5,6 +5,7 @@ package sync
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/bkper/automations-portal/shared/events"
 	"github.com/bkper/automations-portal/shared/posting"
 	"github.com/bkper/automations-portal/shared/store"
+	"github.com/bkper/automations-portal/shared/telemetry"
 	"github.com/bkper/automations-portal/shared/web"
 )
 
@@ -21,10 +23,18 @@ const perRun = 1000
 
 // Sync serves the function.
 type Sync struct {
-	Store  store.Reader
-	Events events.Publisher
-	Pushes *web.Edge // verifies the schedule
-	Now    func() time.Time
+	Store     Store
+	Events    events.Publisher
+	Pushes    *web.Edge // verifies the schedule
+	Now       func() time.Time
+	Telemetry *telemetry.Telemetry
+	Log       *slog.Logger
+}
+
+// Store is the part of the store that the schedule needs.
+type Store interface {
+	store.Reader
+	Count(ctx context.Context, q store.Query) (int, error)
 }
 
 // Handler takes the schedule's POST at the function's root.
@@ -49,6 +59,9 @@ func (s *Sync) sync(w http.ResponseWriter, r *http.Request) error {
 	rung, err := s.ring(r.Context())
 	if err != nil {
 		return web.Unavailable(0).Because(err)
+	}
+	if s.Telemetry != nil {
+		s.census(r.Context())
 	}
 	return web.JSON(w, http.StatusOK, rung)
 }
@@ -81,5 +94,47 @@ func (s *Sync) ring(ctx context.Context) (rung Rung, err error) {
 	for _, c := range removing {
 		publish(events.Disconnects, events.Message{Connection: c.ID})
 	}
-	return Rung{len(engines), len(sessions), len(removing)}, g.Wait()
+	rung = Rung{len(engines), len(sessions), len(removing)}
+	s.tell(ctx, rung, engines, now)
+	return rung, g.Wait()
+}
+
+// tell gives the numbers of a run.
+func (s *Sync) tell(ctx context.Context, rung Rung, engines []*posting.Engine, now time.Time) {
+	lag := 0.0
+	if len(engines) > 0 {
+		lag = now.Sub(engines[0].Due).Seconds()
+	}
+	s.Telemetry.Add(ctx, telemetry.SyncLag, lag)
+	s.Telemetry.Add(ctx, telemetry.SyncRung, float64(rung.Connections), "connections")
+	s.Telemetry.Add(ctx, telemetry.SyncRung, float64(rung.Sessions), "sessions")
+	s.Telemetry.Add(ctx, telemetry.SyncRung, float64(rung.Disconnections), "disconnections")
+}
+
+// ahead is how many days before its end a consent is counted as expiring.
+const ahead = 14
+
+// census counts the connections that somebody should know of. What cannot be counted now is counted in a minute.
+func (s *Sync) census(ctx context.Context) {
+	days := make([]string, 0, ahead+1)
+	for day := range ahead + 1 {
+		days = append(days, s.Now().UTC().AddDate(0, 0, day).Format(time.DateOnly))
+	}
+	for _, c := range []struct {
+		kind, field string
+		any         []string
+		metric      string
+		labels      []string
+	}{
+		{store.Connections.Name, store.ByTrouble, []string{store.NeedsUser}, telemetry.Trouble, []string{store.NeedsUser}},
+		{posting.Engines.Name, store.ByTrouble, []string{store.Failing}, telemetry.Trouble, []string{store.Failing}},
+		{store.Connections.Name, store.ByConsent, days, telemetry.Expiring, nil},
+	} {
+		n, err := s.Store.Count(ctx, store.Query{Kind: c.kind, Field: c.field, Any: c.any})
+		if err != nil {
+			s.Log.WarnContext(ctx, "could not be counted", "metric", c.metric, "err", err)
+			continue
+		}
+		s.Telemetry.Add(ctx, c.metric, float64(n), c.labels...)
+	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/events"
+	"github.com/bkper/automations-portal/shared/telemetry"
 	"github.com/bkper/automations-portal/shared/web"
 )
 
@@ -18,9 +19,10 @@ const maxBody = 1 << 20
 
 // Webhook serves the function.
 type Webhook struct {
-	Banks  map[string]bank.Doorbell
-	Events events.Publisher
-	Edge   *web.Edge
+	Banks     map[string]bank.Doorbell
+	Events    events.Publisher
+	Edge      *web.Edge
+	Telemetry *telemetry.Telemetry
 }
 
 // Handler serves /{provider} below the function's root.
@@ -42,15 +44,20 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	outcome := "unkept"
+	defer func() { h.Telemetry.Add(r.Context(), telemetry.Webhooks, 1, name, outcome) }()
 	notices, err := doorbell.Verify(r.Context(), r.Header, body)
 	switch {
 	case errors.Is(err, bank.ErrForged):
+		outcome = "forged"
 		p := web.Unauthenticated().Because(err)
 		p.Detail = "Sign the webhook as the provider does: its signature is missing, too old, or of another body."
 		return p
 	case errors.Is(err, bank.ErrMalformed):
+		outcome = "malformed"
 		return web.Invalid("", "This is not a webhook of the provider.").Because(err)
 	case err != nil: // the provider calls again
+		outcome = "unverified"
 		return web.Unavailable(0).Because(fmt.Errorf("verify: %w", err))
 	}
 	for _, n := range notices {
@@ -62,6 +69,7 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request) error {
 			return web.Unavailable(0).Because(fmt.Errorf("publish: %w", err))
 		}
 	}
+	outcome = "taken"
 	w.WriteHeader(http.StatusOK)
 	return nil
 }

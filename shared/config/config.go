@@ -23,6 +23,9 @@ type Config struct {
 	Port     string `env:"PORT, default=8080"` // to listen on
 	LogText  bool   `env:"LOG_TEXT"`           // lines for a terminal instead of JSON
 
+	// TelemetryURL is where spans and numbers go: a collector, or https://telemetry.googleapis.com; none without it.
+	TelemetryURL string `env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+
 	// PublicURL is where the functions are reached: function F at PublicURL/F, whoever routes it there. The URLs below
 	// replace it for one function, where each has a host of its own.
 	PublicURL     string `env:"PUBLIC_URL"`
@@ -166,6 +169,7 @@ func (c *Config) check() error {
 	for name, value := range map[string]string{
 		"GOOGLE_AUTH_URL": c.GoogleAuthURL, "GOOGLE_TOKEN_URL": c.GoogleTokenURL, "GOOGLE_TOKENINFO_URL": c.GoogleTokenInfoURL,
 		"GOOGLE_CERTS_URL": c.GoogleCertsURL, "PUSH_CERTS_URL": c.PushCertsURL, "BKPER_API_URL": c.BkperURL, "PLAID_URL": c.PlaidURL,
+		"OTEL_EXPORTER_OTLP_ENDPOINT": c.TelemetryURL,
 	} {
 		if value != "" && !secure(value) {
 			fault("%s must be an https URL (http only on a loopback address), not %q", name, value)

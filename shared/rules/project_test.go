@@ -145,7 +145,7 @@ func secretsAreSecret(t *tree) (violations []string) {
 }
 
 // others are variables that somebody else's code reads.
-var others = []string{"FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST"}
+var others = []string{"FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST", "OTEL_RESOURCE_ATTRIBUTES"}
 
 var variable = regexp.MustCompile("`([A-Z]+(?:_[A-Z]+)*)`")
 

@@ -16,6 +16,14 @@ const (
 	ByReplay     = "replay"     // integrations: connection, those whose history is to be read again
 	ByRef        = "ref"        // sessions: Session.Ref
 	ByBlocked    = "blocked"    // integrations: the user as whom they record, where the Book could not take rows
+	ByTrouble    = "trouble"    // connections, engines: why they cannot be read: NeedsUser or Failing
+	ByConsent    = "consent"    // connections: the UTC date, as 2006-01-02, on which the consent at the bank ends
+)
+
+// The values of ByTrouble.
+const (
+	NeedsUser = string(bank.NeedsUser) // of connections
+	Failing   = "failing"              // of engines: several failures in a row
 )
 
 // Connections holds every Connection.
@@ -26,6 +34,12 @@ var Connections = Kind[bank.Connection]{
 		index := map[string][]string{ByOwner: {c.Owner}, ByBook: c.Offered}
 		if c.Item != "" {
 			index[ByItem] = []string{ItemKey(c.Provider, c.Item)}
+		}
+		if c.State == bank.NeedsUser {
+			index[ByTrouble] = []string{NeedsUser}
+		}
+		if !c.ConsentExpires.IsZero() && (c.State == bank.Active || c.State == bank.NeedsUser) {
+			index[ByConsent] = []string{c.ConsentExpires.UTC().Format(time.DateOnly)}
 		}
 		return index
 	},
