@@ -354,7 +354,7 @@ func (a *App) poster() (http.Handler, error) {
 	return (&poster.Poster{
 		Posting: &posting.Poster{
 			Store: s, Tokens: v, Banks: narrow(banks, func(p bank.Provider) bank.Reader { return p }), Ledger: books, Grants: a.grants(v),
-			Events: e, Log: a.log, Now: time.Now, Sleep: Sleep, Rand: rand.Float64,
+			Events: e, Log: a.log, Now: time.Now, Sleep: Sleep, Rand: rand.Float64, Telemetry: a.telemetry,
 		},
 		Pushes: pushes,
 	}).Handler(), nil

@@ -101,8 +101,17 @@ const byConnection = "connection"
 var Engines = store.Kind[Engine]{
 	Name: "engines",
 	ID:   func(e *Engine) string { return e.Connection },
-	Due:  func(e *Engine) time.Time { return e.Due },
+	Index: func(e *Engine) map[string][]string {
+		if e.Failures < failing {
+			return nil
+		}
+		return map[string][]string{store.ByTrouble: {store.Failing}}
+	},
+	Due: func(e *Engine) time.Time { return e.Due },
 }
+
+// failing is how many failures in a row are no longer taken for something that passes.
+const failing = 3
 
 // share is the part of an Engine that others than its holder write: all that a commit must read.
 type share struct {

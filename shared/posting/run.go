@@ -13,6 +13,7 @@ import (
 	"github.com/bkper/automations-portal/shared/ledger"
 	"github.com/bkper/automations-portal/shared/secret"
 	"github.com/bkper/automations-portal/shared/store"
+	"github.com/bkper/automations-portal/shared/telemetry"
 	"github.com/bkper/automations-portal/shared/vault"
 )
 
@@ -48,6 +49,8 @@ type Poster struct {
 	Events events.Publisher
 	Log    *slog.Logger
 
+	Telemetry *telemetry.Telemetry
+
 	Now   func() time.Time
 	Sleep func(ctx context.Context, d time.Duration) error
 	Rand  func() float64 // in [0, 1)
@@ -82,7 +85,9 @@ func (p *Poster) Post(ctx context.Context, m events.Message) error {
 		return err
 	}
 	r := &run{p: p, e: e, met: met, config: e.Config, deadline: p.Now().Add(budget), j: newJournal(p.Store), left: map[string]bool{}, log: p.Log.With("connection", met.ID)}
-	return r.end(ctx, r.work(ctx))
+	err = r.work(ctx)
+	r.tell(ctx, err)
+	return r.end(ctx, err)
 }
 
 // resolve finds the connection that an event means, of which no more than its id may be known. An item that nobody knows is

@@ -45,8 +45,9 @@ const (
 	SyncRung = "portal_sync_rung"
 
 	// Syncs counts how the poster's work on a connection ended. Labels: provider; outcome, which is "done", "unfinished" (out
-	// of time; it goes on at once) or the kind of the error ("user_must_act", "retry", "retry_after", "permanent",
-	// "our_fault"); code of the error, the provider's or ours.
+	// of time; it goes on at once), "overtaken" (its lease had ended, and another goes on), "store" (our database failed; the
+	// event comes again) or the kind of the error ("user_must_act", "retry", "retry_after", "permanent", "our_fault"); code of
+	// the error, the provider's or ours.
 	Syncs = "portal_syncs_total"
 
 	// Trouble is how many connections cannot be read, counted by each run of sync. Label: reason, which is "needs_user" (its
