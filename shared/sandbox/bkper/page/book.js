@@ -1,5 +1,5 @@
 // Shows what came into the Book meanwhile. Nothing is replaced under a hand that types.
-const parts = ["news", "accounts", "transactions"];
+const parts = ["news", "names", "accounts", "transactions"];
 const every = 2000; // ms
 let tag = "";
 

@@ -1,0 +1,200 @@
+package browsertest
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chromedp/cdproto/accessibility"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// axe-core finds what keeps people with disabilities out. Its licence is not ours, so it is fetched rather than copied, by npm
+// where that is installed, once, and compared with what npm's registry says of this version.
+const (
+	axeVersion   = "4.14.1"
+	axeIntegrity = "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==" // SHA-512 of the package
+	axeFile      = "package/axe.min.js"
+	axePatience  = time.Minute // of npm
+)
+
+var errNoAxe = errors.New("axe-core is not in the cache, and npm does not bring it")
+
+var axeSource = sync.OnceValues(func() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	kept := filepath.Join(cache, "automations-portal", "axe-core-"+axeVersion+".tgz")
+	if text, err := readAxe(kept); err == nil {
+		return text, nil
+	}
+	if err := fetchAxe(kept); err != nil {
+		return "", err
+	}
+	return readAxe(kept)
+})
+
+// fetchAxe lets npm bring the package.
+func fetchAxe(to string) error {
+	npm, err := exec.LookPath("npm")
+	if err != nil {
+		return errNoAxe
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	place, err := os.MkdirTemp(filepath.Dir(to), "axe-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(place)
+	ctx, cancel := context.WithTimeout(context.Background(), axePatience)
+	defer cancel()
+	pack := exec.CommandContext(ctx, npm, "pack", "axe-core@"+axeVersion, "--ignore-scripts", "--silent")
+	pack.Dir = place
+	if err := pack.Run(); err != nil {
+		return errNoAxe
+	}
+	return os.Rename(filepath.Join(place, filepath.Base(to)), to)
+}
+
+// readAxe takes the script out of the package, if the package is the one that we know.
+func readAxe(file string) (string, error) {
+	packed, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	if sum := sha512.Sum512(packed); base64.StdEncoding.EncodeToString(sum[:]) != axeIntegrity {
+		return "", fmt.Errorf("%s is not axe-core %s", file, axeVersion)
+	}
+	plain, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return "", err
+	}
+	for in := tar.NewReader(plain); ; {
+		h, err := in.Next()
+		if err != nil {
+			return "", fmt.Errorf("%s in %s: %w", axeFile, file, err)
+		}
+		if h.Name == axeFile {
+			text, err := io.ReadAll(in)
+			return string(text), err
+		}
+	}
+}
+
+// violation is what axe-core says of a screen.
+type violation struct {
+	ID, Impact, Help string
+	Nodes            []struct {
+		HTML           string
+		FailureSummary string
+	}
+}
+
+// accessible fails where the screen keeps somebody out, and keeps its picture. The first look needs the browser only; the
+// second is axe-core's, with its rules for WCAG 2.2 AA.
+func (b *window) accessible(name string) {
+	b.t.Helper()
+	b.picture(name)
+	b.named(name)
+	b.fits(name)
+	source, err := axeSource()
+	if err != nil {
+		b.t.Logf("%s: not checked with axe-core: %v", name, err)
+		return
+	}
+	for _, v := range b.axe(source) {
+		text := fmt.Sprintf("%s: axe-core, %s: %s (%s)", name, v.Impact, v.Help, v.ID)
+		for _, n := range v.Nodes[:min(len(v.Nodes), 3)] {
+			text += "\n" + n.HTML + "\n" + n.FailureSummary
+		}
+		b.t.Error(text)
+	}
+}
+
+// axe runs the script apart from the page's own, so that neither sees the other.
+func (b *window) axe(source string) (violations []violation) {
+	b.t.Helper()
+	tree, err := chromedp.Call(b.ctx, page.GetFrameTree, chromedp.Void{})
+	b.try("find the page", err)
+	apart, err := chromedp.Call(b.ctx, page.CreateIsolatedWorld, page.CreateIsolatedWorldParams{FrameID: tree.FrameTree.Frame.ID, WorldName: "axe"})
+	b.try("make room for axe-core", err)
+	run := func(expression string) []byte {
+		r, err := chromedp.Call(b.ctx, runtime.Evaluate, runtime.EvaluateParams{
+			Expression: expression, ContextID: apart.ExecutionContextID, AwaitPromise: new(true), ReturnByValue: new(true),
+		})
+		if err == nil && r.ExceptionDetails != nil {
+			err = thrown(r.ExceptionDetails)
+		}
+		b.try("run axe-core", err)
+		return r.Result.Value
+	}
+	run(source + "; true")
+	found := run(`axe.run(document, {
+		runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"],
+	}).then((r) => r.violations)`)
+	b.try("read what axe-core found", json.Unmarshal(found, &violations))
+	return violations
+}
+
+// used are the roles that a person acts on; a screen reader says nothing but the name.
+var used = []string{
+	"button", "link", "textbox", "searchbox", "combobox", "listbox", "checkbox", "radio", "switch", "tab", "menuitem", "slider", "spinbutton",
+	"option", "image", "img", "dialog", "alertdialog", "progressbar", "region", "heading",
+}
+
+// named fails where something has no name, or the page no title, language or first heading.
+func (b *window) named(name string) {
+	b.t.Helper()
+	tree, err := chromedp.Call(b.ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+	b.try("read the screen", err)
+	for _, n := range tree.Nodes {
+		c := controlOf(n)
+		if !n.Ignored && c.name == "" && slices.Contains(used, c.role) {
+			b.t.Errorf("%s: a %s has no name (%s)", name, c.role, b.html(c))
+		}
+	}
+	page, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]string](`[document.title, document.documentElement.lang, document.querySelector("h1")?.innerText ?? ""]`))
+	b.try("read the screen", err)
+	for i, what := range []string{"title", "language", "first heading"} {
+		if strings.TrimSpace(page[i]) == "" {
+			b.t.Errorf("%s: the page has no %s", name, what)
+		}
+	}
+}
+
+// fits fails where the page is wider than the screen, so that lines must be read by scrolling to and fro.
+func (b *window) fits(name string) {
+	b.t.Helper()
+	wider, err := chromedp.Run(b.ctx, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`))
+	b.try("measure the page", err)
+	if wider > 0 {
+		b.t.Errorf("%s: the page is %d pixels wider than the screen", name, wider)
+	}
+}
+
+func (b *window) html(c control) string {
+	text, err := on[string](b, c.node, `function() { return (this.outerHTML ?? "").slice(0, 200); }`)
+	if err != nil {
+		return err.Error()
+	}
+	return text
+}
