@@ -138,7 +138,7 @@ func (h *heard) read(r *http.Request) string {
 }
 
 // secretNames are the members and fields that hold secrets on the wire.
-var secretNames = []string{"access_token", "public_token", "link_token", "refresh_token", "id_token", "code_verifier", "code"}
+var secretNames = []string{"access_token", "public_token", "link_token", "refresh_token", "id_token", "code_verifier", "code", "visit_handle", "item_key", "widget"}
 
 func (h *heard) learn(form url.Values) {
 	for _, name := range secretNames {
@@ -171,6 +171,9 @@ func (h *heard) walk(value any) {
 	}
 }
 
+// itsCallers are the secrets that a function answers to the caller for whom they are.
+var itsCallers = map[string]string{"/auth/refresh": "access_token", "/connect": "widget", "/connect/accounts": "widget", "/reconnect": "widget"}
+
 // functions listens to our own: answers, and the messages that the queue pushes.
 func (h *heard) functions(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
@@ -187,9 +190,7 @@ func (h *heard) functions(next http.Handler) http.Handler {
 		t := &tee{ResponseWriter: out}
 		next.ServeHTTP(t, r)
 		s := statement{where: "answer of " + where, text: t.body.String() + fmt.Sprint(out.Header())}
-		if r.URL.Path == "/auth/refresh" {
-			s.may = "access_token" // of the caller, who asks for it
-		}
+		s.may = itsCallers[r.URL.Path]
 		h.say(s)
 	})
 }

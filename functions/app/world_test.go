@@ -63,6 +63,7 @@ const (
 type world struct {
 	t      *testing.T
 	url    string
+	mux    *http.ServeMux // of the stand-ins, and of the functions
 	cfg    *config.Config
 	file   string // of documents, tokens and events
 	queue  *eventsqlite.Queue
@@ -78,19 +79,20 @@ type world struct {
 	client, bookkeeper *person // signed in
 }
 
-// newWorld starts a world with a client and a bookkeeper who have signed in. When the test ends nothing that left the
-// functions may hold a token.
-func newWorld(t *testing.T) *world {
+// newWorld starts a world with a client and a bookkeeper who have signed in, and with more providers than there are, should a
+// test bring some. When the test ends nothing that left the functions may hold a token.
+func newWorld(t *testing.T, more ...func(*world) bank.Provider) *world {
 	t.Helper()
 	w := &world{t: t, heard: newHeard(), file: filepath.Join(t.TempDir(), "portal.db")}
 	var functions http.Handler = http.NotFoundHandler()
 	mux := http.NewServeMux()
+	w.mux = mux
 	server := httptest.NewServer(mux)
 	w.url = server.URL
 	log := slog.New(logs.NewJSON(w.heard, logs.Options{Level: slog.LevelDebug}))
 	before := slog.Default()
 	slog.SetDefault(log)
-	w.sandbox(mux, log)
+	w.sandbox(log)
 	contract := webtest.ForTest(t, document(t))
 	checked := contract.Handler("", w.heard.functions(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) { functions.ServeHTTP(out, r) })))
 	mux.HandleFunc("/", func(out http.ResponseWriter, r *http.Request) {
@@ -102,6 +104,9 @@ func newWorld(t *testing.T) *world {
 
 	w.cfg = w.configuration()
 	a := app.New(w.cfg, log)
+	for _, open := range more {
+		a.UseBank(open(w))
+	}
 	queue, err := eventsqlite.Open(t.Context(), w.file, eventsqlite.Config{
 		Targets: a.Targets(), Token: w.oidc, Deadline: time.Minute, MinBackoff: 20 * time.Millisecond, MaxBackoff: 100 * time.Millisecond,
 		MaxAttempts: 50, Log: log,
@@ -142,7 +147,12 @@ func (w *world) must(err error) {
 	}
 }
 
-func (w *world) sandbox(mux *http.ServeMux, log *slog.Logger) {
+// mount serves a stand-in and listens to it.
+func (w *world) mount(at string, h http.Handler) {
+	w.mux.Handle(at+"/", w.heard.outside(http.StripPrefix(at, h)))
+}
+
+func (w *world) sandbox(log *slog.Logger) {
 	var err error
 	w.google, err = google.New(google.Options{
 		Clients: []google.Client{
@@ -166,10 +176,9 @@ func (w *world) sandbox(mux *http.ServeMux, log *slog.Logger) {
 		u, ok := w.google.Lookup(token)
 		return u.Email, u.Sub, ok
 	})
-	mount := func(at string, h http.Handler) { mux.Handle(at+"/", w.heard.outside(http.StripPrefix(at, h))) }
-	mount("/sandbox/google", google.NewServer(w.google, google.ServerOptions{BaseURL: w.url + "/sandbox/google"}))
-	mount("/sandbox/bkper", w.bkper)
-	mount("/sandbox/plaid", w.plaid)
+	w.mount("/sandbox/google", google.NewServer(w.google, google.ServerOptions{BaseURL: w.url + "/sandbox/google"}))
+	w.mount("/sandbox/bkper", w.bkper)
+	w.mount("/sandbox/plaid", w.plaid)
 }
 
 func (w *world) configuration() *config.Config {
