@@ -35,10 +35,7 @@ func (r *run) decide(ctx context.Context, g *group) error {
 	}
 	now, err := r.find(ctx, g.booking, g.opened, standing)
 	if err != nil {
-		if g.blocked, err = r.blocks(err); err != nil {
-			return err
-		}
-		return nil
+		return r.block(g.opened, err)
 	}
 	g.before = now
 	for _, p := range g.wishes {
@@ -140,11 +137,9 @@ func alike(a, b *ledger.Transaction) bool {
 // giveUp leaves a Book alone: where it surely refused, the intents are forgone, else they stay open in the journal until
 // the Book can be asked.
 func (r *run) giveUp(g *group, err error) error {
-	code, fatal := r.blocks(err)
-	if fatal != nil {
-		return fatal
+	if err := r.block(g.opened, err); err != nil {
+		return err
 	}
-	g.blocked = code
 	if kind := bank.KindOf(err); kind != bank.Retry && kind != bank.RetryAfter {
 		g.forgoAll()
 	}
@@ -285,8 +280,7 @@ func (r *run) hear(ctx context.Context, b booking, rows []*Row) error {
 	}
 	now, err := r.find(ctx, b, o, rows)
 	if err != nil {
-		o.blocked, err = r.blocks(err)
-		return err
+		return r.block(o, err)
 	}
 	for _, row := range rows {
 		row.hear(now[row.Key])

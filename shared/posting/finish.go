@@ -35,19 +35,12 @@ func (r *run) recover(ctx context.Context) error {
 			return err
 		}
 		for _, row := range open {
-			if row.Intent != "" {
+			if row.Intent != "" && r.books[b].passing == nil {
 				codes[row.Integration] = r.books[b].blocked
 			}
-			r.tally(row)
 		}
 	}
-	for _, s := range r.e.Open {
-		r.j.note(s)
-		if r.e.Read != nil {
-			r.e.Read.Waiting = r.e.Read.Waiting || s.waits()
-		}
-	}
-	r.done, r.e.Open = append(r.done, r.e.Open...), nil
+	r.file()
 	if len(codes) > 0 {
 		return r.commit(ctx, false, r.behind(codes))
 	}
@@ -230,7 +223,14 @@ func (r *run) held(ctx context.Context, rows map[string]*Row) error {
 	if err != nil {
 		return err
 	}
+	var targets []*target
 	for _, i := range is {
+		account, _ := r.conn.ByKey(i.Key)
+		t, err := r.target(ctx, i, account.ID)
+		if err != nil {
+			return err
+		}
+		targets = append(targets, t)
 		if err := r.j.all(ctx, []string{i.ID}); err != nil {
 			return storeError{err}
 		}
@@ -249,7 +249,7 @@ func (r *run) held(ctx context.Context, rows map[string]*Row) error {
 			}
 		})
 	}
-	return nil
+	return r.leaveBehind(ctx, targets)
 }
 
 // vanished adds what a whole replay did not name, unless that is suspiciously much: then nothing is taken back and a

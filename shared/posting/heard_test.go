@@ -98,3 +98,40 @@ func fails(op string) func(string, string) error {
 		return nil
 	}
 }
+
+// A Book that does not answer for a while makes nobody wait but itself, and then lacks nothing.
+func TestABookThatDoesNotAnswerDelaysNoOther(t *testing.T) {
+	for _, op := range []string{"book", "create"} {
+		t.Run(op, func(t *testing.T) {
+			r := newRig(t, memory.New(), 1, "away", "there")
+			r.link("away", 0, nil)
+			r.link("there", 0, nil)
+			r.shelf.on = func(did, book string) error {
+				if book == "away" && did == op {
+					return errNoAnswer
+				}
+				return nil
+			}
+			for n := range 2 {
+				r.bank.says(movements(0, n*10, 5)...)
+				r.post()
+				if got := len(r.shelf.standing("there")); got != 5*(n+1) {
+					t.Errorf("the other Book has %d of %d", got, 5*(n+1))
+				}
+			}
+			r.shelf.on = nil
+			r.post()
+			if got := len(r.shelf.standing("away")); got != 10 {
+				t.Errorf("the Book that was away has %d of 10", got)
+			}
+			for _, book := range []string{"away", "there"} {
+				if made := r.shelf.books[book].creates; made != 10 {
+					t.Errorf("%d records were made in %s", made, book)
+				}
+			}
+			if e := r.engine(); len(e.Open) > 0 || e.Failures > 0 {
+				t.Errorf("%d segments are open, %d failures", len(e.Open), e.Failures)
+			}
+		})
+	}
+}

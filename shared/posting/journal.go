@@ -135,6 +135,11 @@ func (s *Segment) waits() bool {
 	return slices.ContainsFunc(s.Rows, func(r *Row) bool { return r.Waiting })
 }
 
+// open reports whether the Book has not been heard of some intent in it.
+func (s *Segment) open() bool {
+	return slices.ContainsFunc(s.Rows, func(r *Row) bool { return r.Intent != "" })
+}
+
 // Index fields of segments.
 const (
 	byRow         = "row"         // integration + "/" + bank id

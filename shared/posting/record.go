@@ -214,7 +214,7 @@ func (r *run) open(ctx context.Context, b booking) (*opened, error) {
 		})
 	}
 	if err != nil {
-		if o.blocked, err = r.blocks(err); err != nil {
+		if err = r.block(o, err); err != nil {
 			return nil, err
 		}
 	}
@@ -234,23 +234,26 @@ func ask[T any](ctx context.Context, r *run, b booking, o *opened, do func(conte
 	return v, err
 }
 
-// blocks turns an error about one Book into the code for which its integrations stay behind while the others go on. An
-// error that may pass fails the run instead, until patience is at its end.
-func (r *run) blocks(err error) (code string, fatal error) {
+// block notes for which error about one Book its integrations stay behind while the others go on. What may pass fails the
+// run once the others were served, until patience is at its end. Errors that are not about the Book are returned.
+func (r *run) block(o *opened, err error) (fatal error) {
 	var broken storeError
 	switch kind := bank.KindOf(err); {
 	case errors.As(err, &broken), errors.Is(err, ErrFenced), errors.Is(err, errConfig):
-		return "", err
+		return err
 	case errors.Is(err, ledger.ErrNoAccess):
-		return "no_access", nil
+		o.blocked = "no_access"
 	case errors.Is(err, ledger.ErrNotFound):
-		return "book_gone", nil
+		o.blocked = "book_gone"
 	case errors.Is(err, ledger.ErrLogin), kind == bank.UserMustAct:
-		return "consent_required", nil
-	case (kind == bank.Retry || kind == bank.RetryAfter) && r.e.Failures < patience:
-		return "", err
+		o.blocked = "consent_required"
+	default:
+		o.blocked = "ledger_unavailable"
+		if (kind == bank.Retry || kind == bank.RetryAfter) && r.e.Failures < patience {
+			o.passing = err
+		}
 	}
-	return "ledger_unavailable", nil
+	return nil
 }
 
 // remember looks up what the journal holds on a page, and asks the Book about rows whose intent was never heard of.
@@ -327,7 +330,11 @@ func (r *run) hold(targets []*target, page *bank.Page) {
 	held := map[booking][]*Row{}
 	for _, t := range targets {
 		b := booking{t.Book, t.As}
-		if o := r.books[b]; !t.silent() && (o == nil || o.blocked == "") {
+		o := r.books[b]
+		if o != nil && o.passing != nil {
+			continue // the page will be read again
+		}
+		if !t.silent() && (o == nil || o.blocked == "") {
 			continue
 		}
 		for _, id := range removedOf(page, t.from) {
@@ -381,22 +388,28 @@ func (r *run) named(page *bank.Page) []string {
 	return ids
 }
 
-// leaveBehind marks the integrations whose Book could not take rows: their history is read again once it can.
-func (r *run) leaveBehind(ctx context.Context, targets []*target) error {
+// leaveBehind marks the integrations whose Book could not take rows: their history is read again once it can. Where that may
+// pass, it is not marked: the error is returned, so that the same page is tried again.
+func (r *run) leaveBehind(ctx context.Context, targets []*target) (passing error) {
 	codes := map[string]string{}
 	for _, t := range targets {
 		if t.asleep() {
 			continue
 		}
-		if o := r.books[booking{t.Book, t.As}]; t.blocked == "" && o != nil {
+		o := r.books[booking{t.Book, t.As}]
+		if t.blocked == "" && o != nil {
 			t.blocked = o.blocked // found out while writing
 		}
-		if t.blocked != "" && !r.left[t.ID] {
+		switch {
+		case t.blocked == "" || r.left[t.ID]:
+		case o.passing != nil:
+			passing = o.passing
+		default:
 			codes[t.ID] = t.blocked
 		}
 	}
 	if len(codes) == 0 {
-		return nil
+		return passing
 	}
 	if err := r.commit(ctx, true, r.behind(codes)); err != nil {
 		return err
@@ -405,7 +418,7 @@ func (r *run) leaveBehind(ctx context.Context, targets []*target) error {
 		r.left[id] = true
 		r.log.WarnContext(ctx, "an integration stays behind", "integration", id, "code", code)
 	}
-	return nil
+	return passing
 }
 
 // behind is the part of a commit that marks integrations.
@@ -560,15 +573,14 @@ func (r *run) intend(ctx context.Context, segments []*Segment) error {
 			}
 		}
 	}
-	r.e.Open = segments
-	if err := r.commit(ctx, true, nil); err != nil {
-		if errors.Is(err, errConfig) {
-			r.e.Open = nil
-			r.e.Seq--
-		}
-		return err
+	kept := r.e.Open
+	r.e.Open = slices.Concat(kept, segments)
+	err := r.commit(ctx, true, nil)
+	if errors.Is(err, errConfig) {
+		r.e.Open = kept
+		r.e.Seq--
 	}
-	return nil
+	return err
 }
 
 // deliver sends the intents of all groups and moves their segments to those that the next commit files.
@@ -592,16 +604,28 @@ func (r *run) deliver(ctx context.Context, groups []*group) error {
 			return err
 		}
 	}
-	for _, s := range r.e.Open {
+	r.file()
+	return stop
+}
+
+// file leaves the segments of which the Books were heard to the next commit. Of a Book that may soon answer, they stay open.
+func (r *run) file() {
+	open := r.e.Open
+	r.e.Open = nil
+	for _, s := range open {
 		r.j.note(s)
-		r.e.Read.Waiting = r.e.Read.Waiting || s.waits()
+		if r.e.Read != nil {
+			r.e.Read.Waiting = r.e.Read.Waiting || s.waits()
+		}
+		if o := r.books[booking{s.Book, s.As}]; o != nil && o.passing != nil && s.open() {
+			r.e.Open = append(r.e.Open, s)
+			continue
+		}
 		for _, row := range s.Rows {
 			r.tally(row)
 		}
+		r.done = append(r.done, s)
 	}
-	r.done = append(r.done, r.e.Open...)
-	r.e.Open = nil
-	return stop
 }
 
 func (r *run) tally(row *Row) {

@@ -135,6 +135,7 @@ type opened struct {
 	book    *ledger.Book
 	token   secret.String
 	blocked string // code; why nothing can be recorded
+	passing error  // of blocked: it may pass; the others are served, then the run ends with it and tries again
 }
 
 func (r *run) now() time.Time { return r.p.Now() }
