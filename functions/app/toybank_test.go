@@ -16,6 +16,7 @@ import (
 	"github.com/bkper/automations-portal/shared/bank/banktest/toybank"
 	"github.com/bkper/automations-portal/shared/posting"
 	"github.com/bkper/automations-portal/shared/sandbox/bkper"
+	"github.com/bkper/automations-portal/shared/sandbox/plaid"
 	"github.com/bkper/automations-portal/shared/store"
 	"github.com/bkper/automations-portal/shared/view"
 )
@@ -341,6 +342,13 @@ func TestAThirdProviderStandsInTheListsBesideTheOthers(t *testing.T) {
 		if got := providers(query); !slices.Equal(got, want) {
 			t.Errorf("%s: banks of %v, want %v", query, got, want)
 		}
+	}
+	w.plaid.AddFault(plaid.Fault{Path: "/institutions/search", Kind: plaid.FaultError, Times: 9})
+	if got := providers("country=GB&q=ban"); !slices.Equal(got, []string{toybank.Name}) {
+		t.Errorf("while one provider is down, banks of %v", got)
+	}
+	if a := w.client.do(http.MethodGet, "/portal/banks?country=GB&q=nowhere", nil); a.status != http.StatusServiceUnavailable {
+		t.Errorf("nothing found while one provider is down: %d %s", a.status, a.body)
 	}
 	book := y.book("Chosen")
 	v := y.start(w.client, "/connect", object{"book": book, "country": "GB", "provider": toybank.Name})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -260,6 +261,7 @@ func (p *Portal) banks(ctx context.Context, _ caller.Caller, r Search) (Banks, e
 		return list, web.Invalid("/q", fmt.Sprintf("Search with at most %d characters.", longestQuery))
 	}
 	served := false
+	var failed error
 	for name, d := range p.Banks {
 		if !slices.Contains(d.Countries(), r.Country) {
 			continue
@@ -267,7 +269,9 @@ func (p *Portal) banks(ctx context.Context, _ caller.Caller, r Search) (Banks, e
 		served = true
 		found, err := d.Institutions(ctx, r.Country, strings.TrimSpace(r.Query))
 		if err != nil {
-			return list, access.ExplainBank(err)
+			slog.WarnContext(ctx, "a provider's banks are missing in a list", "provider", name, "code", bank.CodeOf(err), "err", err)
+			failed = err
+			continue
 		}
 		for _, i := range found {
 			list.Banks = append(list.Banks, Bank{i, name})
@@ -275,6 +279,9 @@ func (p *Portal) banks(ctx context.Context, _ caller.Caller, r Search) (Banks, e
 	}
 	if !served {
 		return list, web.Unprocessable("country_not_served", "/country", "Banks of this country cannot be connected yet. Import a file of the bank instead.")
+	}
+	if failed != nil && len(list.Banks) == 0 { // where another provider has some, a person may go on
+		return list, access.ExplainBank(failed)
 	}
 	slices.SortStableFunc(list.Banks, func(a, b Bank) int { return strings.Compare(a.Provider, b.Provider) })
 	return list, nil
