@@ -51,6 +51,9 @@ type Engine struct {
 
 	Progress map[string]bank.Progress `json:"progress,omitempty"` // by integration
 
+	Locked   map[string]civil.Date `json:"locked,omitempty"`  // by integration: the newest date that the lock of its Book kept out
+	Unlocked time.Time             `json:"unlocked,omitzero"` // when those Books were last asked for their lock
+
 	Failures int       `json:"failures,omitempty"` // in a row
 	Failure  string    `json:"failure,omitempty"`  // code of the last one
 	Looked   time.Time `json:"looked,omitzero"`    // when the state of the item was last read

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/civil"
+
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/ledger"
 	"github.com/bkper/automations-portal/shared/store/memory"
@@ -133,5 +135,35 @@ func TestABookThatDoesNotAnswerDelaysNoOther(t *testing.T) {
 				t.Errorf("%d segments are open, %d failures", len(e.Open), e.Failures)
 			}
 		})
+	}
+}
+
+// A Book does not tell when its lock moves.
+func TestRowsThatALockKeptOutComeInWhenItMovesBack(t *testing.T) {
+	r := newRig(t, memory.New(), 1)
+	lock := func(d civil.Date) { r.shelf.books[theBook].Locked = d }
+	lock(movement(0, 29).Date)
+	r.link(theBook, 0, nil)
+	r.bank.says(movements(0, 0, 50)...)
+	for _, step := range []struct {
+		lock civil.Date
+		want int
+	}{
+		{movement(0, 29).Date, 20},
+		{movement(0, 19).Date, 30},
+		{civil.Date{}, 50},
+	} {
+		lock(step.lock)
+		r.clock.pass(7 * time.Hour)
+		r.post()
+		if got := len(r.shelf.standing(theBook)); got != step.want {
+			t.Errorf("locked to %v: %d records stand, not %d", step.lock, got, step.want)
+		}
+	}
+	reads := r.bank.reads
+	r.clock.pass(7 * time.Hour)
+	r.post()
+	if e := r.engine(); len(e.Locked) > 0 || r.bank.reads != reads+1 {
+		t.Errorf("locked %v, %d reads", e.Locked, r.bank.reads-reads)
 	}
 }

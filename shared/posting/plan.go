@@ -23,6 +23,7 @@ type target struct {
 	provider string
 	from     string // the bank's id of the account today
 	claims   claims
+	shut     civil.Date // the newest date that the lock of the Book has kept out
 }
 
 // claims says how a new item's rows are recognised as those that an earlier item delivered.
@@ -208,6 +209,9 @@ func (p *planner) create(w *wish, t *bank.Transaction, values Values) {
 	row := w.row
 	row.Written, row.Reason, row.Account = values, "", p.t.Account
 	if reason := p.t.refuses(t); reason != "" {
+		if reason == ReasonLocked && t.Date.After(p.t.shut) {
+			p.t.shut = t.Date
+		}
 		row.State, row.Reason, w.intent = Aside, reason, ""
 		return
 	}

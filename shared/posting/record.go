@@ -35,6 +35,9 @@ func (r *run) page(ctx context.Context, page *bank.Page) error {
 			err = r.leaveBehind(ctx, targets)
 		}
 		if err == nil {
+			for _, t := range targets {
+				r.shut(t.Integration, t.shut)
+			}
 			r.progress(targets, page)
 			r.stumbles = 0
 			return nil

@@ -123,6 +123,7 @@ type run struct {
 	stumbles  int             // writes in a row that may not have reached a Book
 	sending   bool            // intents are being sent: a commit must not overlook a change of configuration
 	looked    bool            // the item was looked at in this run
+	unlocked  bool            // Books were asked for their lock in this run
 	loading   bool            // the history of a new item was not all there yet
 	left      map[string]bool // integrations that this run has left behind
 }
@@ -321,6 +322,12 @@ func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 		}
 		if r.conn.State == bank.NeedsUser {
 			return statusEvery, nil
+		}
+		switch err := r.unlock(ctx); {
+		case errors.Is(err, errConfig):
+			continue
+		case err != nil:
+			return 0, err
 		}
 		if r.e.Read == nil && !replayed {
 			if r.e.Read, err = r.next(ctx, main); err != nil {
