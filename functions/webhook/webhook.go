@@ -51,7 +51,7 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request) error {
 	case errors.Is(err, bank.ErrForged):
 		outcome = "forged"
 		p := web.Unauthenticated().Because(err)
-		p.Detail = "Sign the webhook as the provider does: its signature is missing, too old, or of another body."
+		p.Detail = "Prove that the provider has sent this: its proof is missing, wrong, too old, or of another body."
 		return p
 	case errors.Is(err, bank.ErrMalformed):
 		outcome = "malformed"
