@@ -128,10 +128,10 @@ func (c *Connect) later(ctx context.Context, s *bank.Session, hint string) error
 		case s.State.Final():
 			return false
 		case now.After(s.Forgotten) && s.State == bank.Open:
-			s.State = bank.Cancelled
+			s.State, s.Vain = bank.Cancelled, s.Hint != ""
 			end(s, now)
 		default:
-			s.Due = now.Add(min(max(now.Sub(s.Created), time.Minute), slowestLook))
+			s.Due = nextLook(s, now)
 		}
 		return true
 	})
@@ -141,7 +141,17 @@ func (c *Connect) later(ctx context.Context, s *bank.Session, hint string) error
 	return c.forget(ctx, s)
 }
 
-func end(s *bank.Session, now time.Time) { s.Due, s.Trying, s.Ended = time.Time{}, time.Time{}, now }
+// nextLook is when a session is looked at again: seldom once it is old.
+func nextLook(s *bank.Session, now time.Time) time.Time {
+	return now.Add(min(max(now.Sub(s.Created), time.Minute), slowestLook))
+}
+
+func end(s *bank.Session, now time.Time) {
+	s.Due, s.Trying, s.Ended = time.Time{}, time.Time{}, now
+	if s.Vain {
+		s.Due = now.Add(time.Minute)
+	}
+}
 
 // change edits a session in one transaction; edit returns false to leave it. s becomes what stands afterwards.
 func (c *Connect) change(ctx context.Context, s *bank.Session, edit func(*bank.Session) bool) error {
@@ -163,6 +173,9 @@ func (c *Connect) change(ctx context.Context, s *bank.Session, edit func(*bank.S
 // in any order and at once: each step is fixed in the store before it is taken, so that no two can create two.
 func (c *Connect) finish(ctx context.Context, s *bank.Session, hint string) (*bank.Session, error) {
 	if s.State.Final() {
+		if err := c.late(ctx, s, hint); err != nil {
+			return s, err
+		}
 		return s, c.forget(ctx, s)
 	}
 	if s.State == bank.Exchanging && c.Now().Before(s.Trying) {
@@ -176,7 +189,7 @@ func (c *Connect) finish(ctx context.Context, s *bank.Session, hint string) (*ba
 		return s, fmt.Errorf("handle of the session: %w", err)
 	}
 	provider := c.Banks[s.Provider]
-	out, err := provider.Outcome(ctx, bank.Visit{Handle: handle, User: session.User(s.Owner), Hint: hint})
+	out, err := provider.Outcome(ctx, bank.Visit{Handle: handle, Ref: s.Ref, User: session.User(s.Owner), Hint: hint})
 	if err != nil {
 		return s, fmt.Errorf("outcome of the session: %w", err)
 	}
@@ -189,6 +202,11 @@ func (c *Connect) finish(ctx context.Context, s *bank.Session, hint string) (*ba
 		return s, c.keep(ctx, s, out.Candidates, hint)
 	case s.State == bank.Exchanging:
 		return s, c.keep(ctx, s, nil, hint) // the token may be in the vault already
+	}
+	for _, o := range out.Candidates { // of Left: before the session ends, so that a crash forgets none
+		if err := provider.Discard(ctx, o); err != nil {
+			return s, fmt.Errorf("discard what was made in vain: %w", err)
+		}
 	}
 	err = c.change(ctx, s, func(s *bank.Session) bool {
 		if s.State != bank.Open {
@@ -204,12 +222,74 @@ func (c *Connect) finish(ctx context.Context, s *bank.Session, hint string) (*ba
 	return s, c.forget(ctx, s)
 }
 
-// forget destroys the handle of a session that has ended.
+// late keeps the hint at something that was made after its session had ended, as by a person who signs in twice in one window.
+func (c *Connect) late(ctx context.Context, s *bank.Session, hint string) error {
+	if hint == "" || hint == s.Hint || (s.Purpose != bank.ToConnect && s.Purpose != bank.ToRestore) {
+		return nil
+	}
+	return c.change(ctx, s, func(s *bank.Session) bool {
+		s.Hint, s.Vain, s.Due = hint, true, c.Now().Add(time.Minute)
+		return true
+	})
+}
+
+// forget ends what a session that has ended has made in vain, and destroys its handle.
 func (c *Connect) forget(ctx context.Context, s *bank.Session) error {
 	if !s.State.Final() {
 		return nil
 	}
+	if s.Vain {
+		if err := c.discard(ctx, s); err != nil { // the session is what it is; the schedule goes on with the rest
+			slog.WarnContext(ctx, "what was made in vain could not be ended yet", "session", s.ID, "code", bank.CodeOf(err), "err", err)
+		}
+		if s.Vain {
+			return nil
+		}
+	}
 	return c.Vault.Destroy(ctx, vault.SessionHandle(s.ID))
+}
+
+// patience is how long it is tried to end what a session has made in vain.
+const patience = 24 * time.Hour
+
+// discard ends at the provider what a session has made and the connection does not use: it would be read, and billed, for nobody.
+func (c *Connect) discard(ctx context.Context, s *bank.Session) error {
+	hint := s.Hint
+	done, err := c.discardOnce(ctx, s)
+	changed := c.change(ctx, s, func(s *bank.Session) bool {
+		switch now := c.Now(); {
+		case done && s.Hint == hint:
+			s.Vain, s.Due = false, time.Time{}
+		case now.After(s.Ended.Add(patience)):
+			slog.ErrorContext(ctx, "an item at the bank that nobody uses could not be removed", "session", s.ID, "hint", hint, "code", bank.CodeOf(err))
+			s.Vain, s.Due = false, time.Time{}
+		default:
+			s.Due = nextLook(s, now)
+		}
+		return true
+	})
+	return errors.Join(err, changed)
+}
+
+func (c *Connect) discardOnce(ctx context.Context, s *bank.Session) (done bool, err error) {
+	handle, err := c.Vault.Get(ctx, vault.SessionHandle(s.ID))
+	if err != nil && !errors.Is(err, vault.ErrNotFound) {
+		return false, fmt.Errorf("handle of the session: %w", err)
+	}
+	provider := c.Banks[s.Provider]
+	out, err := provider.Outcome(ctx, bank.Visit{Handle: handle, Ref: s.Ref, User: session.User(s.Owner), Hint: s.Hint})
+	if err != nil {
+		return false, fmt.Errorf("outcome of the session: %w", err)
+	}
+	for _, o := range out.Candidates {
+		if s.State == bank.Kept && o.Key == s.Candidate {
+			continue
+		}
+		if err := provider.Discard(ctx, o); err != nil {
+			return false, fmt.Errorf("discard what was made in vain: %w", err)
+		}
+	}
+	return out.State != bank.Visiting, nil
 }
 
 // keep turns a candidate into the session's connection. The hint is the one that led to the candidates.
@@ -219,7 +299,7 @@ func (c *Connect) keep(ctx context.Context, s *bank.Session, candidates []bank.C
 	if chosen >= 0 {
 		candidate = candidates[chosen]
 	}
-	claimed, err := c.claim(ctx, s, candidate, hint)
+	claimed, err := c.claim(ctx, s, candidate, hint, len(candidates) > 1)
 	if err != nil {
 		return err
 	}
@@ -254,13 +334,13 @@ var errTwice = web.Conflict("busy", "You are connecting this bank in another win
 // claim fixes, before the exchange, which candidate becomes which connection, and makes the caller the only one who
 // exchanges for the next minutes. It ends the session where the bank is connected already, or is not the one to be
 // reconnected.
-func (c *Connect) claim(ctx context.Context, s *bank.Session, candidate bank.Candidate, hint string) (claimed bool, err error) {
+func (c *Connect) claim(ctx context.Context, s *bank.Session, candidate bank.Candidate, hint string, others bool) (claimed bool, err error) {
 	for {
 		before, err := c.survey(ctx, s.Owner)
 		if err != nil {
 			return false, err
 		}
-		claimed, err = c.claimAfter(ctx, s, candidate, hint, before)
+		claimed, err = c.claimAfter(ctx, s, candidate, hint, others, before)
 		if !errors.Is(err, errOvertaken) {
 			return claimed, err
 		}
@@ -306,7 +386,7 @@ func (c *Connect) survey(ctx context.Context, owner string) (v survey, err error
 	return v, err
 }
 
-func (c *Connect) claimAfter(ctx context.Context, s *bank.Session, candidate bank.Candidate, hint string, before survey) (claimed bool, err error) {
+func (c *Connect) claimAfter(ctx context.Context, s *bank.Session, candidate bank.Candidate, hint string, others bool, before survey) (claimed bool, err error) {
 	err = c.Store.Update(ctx, func(tx store.Tx) error {
 		claimed = false
 		fresh, err := store.Sessions.Load(tx, s.ID)
@@ -329,9 +409,11 @@ func (c *Connect) claimAfter(ctx context.Context, s *bank.Session, candidate ban
 			err = turns.Put(tx, &next)
 		}
 		if s.State.Final() {
+			s.Vain, s.Hint = true, hint
 			end(s, now)
 		} else {
 			claimed = true
+			s.Vain = s.Vain || others
 			s.Tried = s.State == bank.Exchanging
 			s.State, s.Trying, s.Due = bank.Exchanging, now.Add(exchangeTime), now.Add(exchangeTime)
 			if s.Candidate == "" {

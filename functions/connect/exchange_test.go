@@ -77,6 +77,7 @@ func (silent) Publish(context.Context, events.Topic, events.Message) error { ret
 // visit is a session whose person has finished at the bank.
 type visit struct {
 	t       *testing.T
+	store   store.Store
 	tokens  vaultmem.Vault
 	now     time.Time
 	log     bytes.Buffer
@@ -87,6 +88,7 @@ func newVisit(t *testing.T, p bank.Provider) *visit {
 	t.Helper()
 	v := &visit{t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	s := storemem.New()
+	v.store = s
 	begun := &bank.Session{ID: "s", Ref: "ref", Owner: "ana", Provider: "p", Purpose: bank.ToConnect, Connection: session.NewID(), State: bank.Open, Created: v.now, Forgotten: v.now.Add(time.Hour)}
 	if err := s.Update(t.Context(), func(tx store.Tx) error { return store.Sessions.Put(tx, begun) }); err != nil {
 		t.Fatal(err)

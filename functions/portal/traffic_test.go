@@ -205,6 +205,8 @@ func (s *scriptedBank) Exchange(_ context.Context, c bank.Candidate) (bank.Grant
 	return bank.Grant{Item: "item-" + c.Key, Token: secret.New("token-" + c.Key)}, nil
 }
 
+func (*scriptedBank) Discard(context.Context, bank.Candidate) error { return nil }
+
 func (*scriptedBank) Remove(context.Context, secret.String) error { return nil }
 
 func (s *scriptedBank) Item(_ context.Context, token secret.String) (bank.Item, error) {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"cloud.google.com/go/civil"
+
 	"github.com/bkper/automations-portal/shared/secret"
 )
 
@@ -29,6 +31,9 @@ type Linker interface {
 	Outcome(context.Context, Visit) (Outcome, error)
 	// Exchange turns a candidate into an item. It must be called once only: see Session and Lost.
 	Exchange(context.Context, Candidate) (Grant, error)
+	// Discard ends a candidate that is not going to be exchanged, where the provider would keep an item for it; what is gone
+	// already is a success.
+	Discard(context.Context, Candidate) error
 	// Remove ends the item at the provider; what is gone already is a success.
 	Remove(ctx context.Context, token secret.String) error
 }
@@ -57,15 +62,16 @@ type Begun struct {
 
 // Visit names a session for Outcome.
 type Visit struct {
-	Handle secret.String
-	User   string // as given to Begin
-	Hint   string // what the browser or a webhook says came of it; only ever looked up, never believed
+	Handle secret.String // empty once the session has ended: what was made in it later is recognised by its Ref
+	Ref    string        // Begun.Ref
+	User   string        // as given to Begin
+	Hint   string        // what the browser or a webhook says came of it; only ever looked up, never believed
 }
 
 // Outcome is what the provider knows of a session.
 type Outcome struct {
 	State      VisitState
-	Candidates []Candidate // of Finished: what the person made; more than one is possible
+	Candidates []Candidate // of Finished: what the person made; more than one is possible. Of Left: what must be discarded
 }
 
 // VisitState is where the person stands.
@@ -126,6 +132,15 @@ type Page struct {
 	Complete bool      // the provider says that all history it will ever have is there
 	Accounts []Account // as this page knows them; may be nil
 	Unusable []Unusable
+	// Retold says of accounts that the page names all that stands on them since a date. What it does not name is gone, or goes on
+	// under another id that the page names. Providers that tell every removal have no need of it.
+	Retold []Retold
+}
+
+// Retold is an account of which a page names every transaction since a date, pending and unusable ones too.
+type Retold struct {
+	Account string // Account.ID
+	Since   civil.Date
 }
 
 // RemovedTransaction is one that the bank takes back.

@@ -165,6 +165,9 @@ type linkAccount struct {
 // Outcome asks what became of a link. Several sessions may have been begun with one link, and each may have made an item.
 func (p *Plaid) Outcome(ctx context.Context, v bank.Visit) (bank.Outcome, error) {
 	const call = "/link/token/get"
+	if v.Handle.Empty() {
+		return bank.Outcome{State: bank.Unknown}, nil
+	}
 	link, repair := strings.CutPrefix(v.Handle.Reveal(), repairing)
 	_, answer, err := p.api.LinkTokenGet(ctx).LinkTokenGetRequest(sdk.LinkTokenGetRequest{LinkToken: link}).Execute()
 	if err != nil {
@@ -262,6 +265,9 @@ func (p *Plaid) Exchange(ctx context.Context, c bank.Candidate) (bank.Grant, err
 	}
 	return bank.Grant{Item: item.ItemId, Token: secret.New(item.AccessToken)}, nil
 }
+
+// Discard has nothing to do: Plaid forgets what is not exchanged.
+func (*Plaid) Discard(context.Context, bank.Candidate) error { return nil }
 
 // Remove ends the item, and with it what Plaid charges for it.
 func (p *Plaid) Remove(ctx context.Context, token secret.String) error {

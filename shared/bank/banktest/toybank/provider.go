@@ -202,6 +202,18 @@ func (p *Provider) Exchange(ctx context.Context, c bank.Candidate) (bank.Grant, 
 	return bank.Grant{Item: got.Item, Token: secret.New(got.Key)}, err
 }
 
+// Discard implements bank.Linker.
+func (p *Provider) Discard(ctx context.Context, c bank.Candidate) error {
+	got, err := p.Exchange(ctx, c)
+	if errors.Is(err, bank.ErrGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.Remove(ctx, got.Token)
+}
+
 // Remove implements bank.Linker.
 func (p *Provider) Remove(ctx context.Context, token secret.String) error {
 	err := p.call(ctx, http.MethodDelete, "/item", secrets{itemHeader: token}, nil, nil)
