@@ -260,6 +260,7 @@ func (w *world) everything() (said []statement, secrets map[string]string) {
 		secrets[value] = what
 	}
 	w.heard.mu.Unlock()
+	said = append(said, w.shown()...)
 	for table, rows := range w.tables() {
 		said = append(said, statement{where: "the table " + table, text: strings.Join(rows, "\n")})
 	}

@@ -75,6 +75,7 @@ type world struct {
 	vault  *vaultsqlite.Vault
 	db     *sql.DB // the same file, read only for what has no interface
 	heard  *heard
+	watched
 
 	client, bookkeeper *person // signed in
 }
@@ -104,6 +105,7 @@ func newWorld(t *testing.T, more ...func(*world) bank.Provider) *world {
 
 	w.cfg = w.configuration()
 	a := app.New(w.cfg, log)
+	a.Observe(w.observer())
 	for _, open := range more {
 		a.UseBank(open(w))
 	}
