@@ -339,7 +339,7 @@ func (a *App) webhook() (http.Handler, error) {
 	}
 	return (&webhook.Webhook{
 		Banks: narrow(banks, func(p bank.Provider) bank.Doorbell { return p }), Events: e,
-		Edge:      &web.Edge{Function: "webhook", Log: a.log, Timeout: 9 * time.Second, Telemetry: a.telemetry}, // providers wait ten
+		Edge:      &web.Edge{Function: "webhook", Log: a.log, Timeout: 4 * time.Second, Telemetry: a.telemetry}, // the least patient provider waits five
 		Telemetry: a.telemetry,
 	}).Handler(), nil
 }
