@@ -38,10 +38,10 @@ func folder(name string) (string, int) {
 
 // aside reports whether a package is for development and tests only: what lies in a folder whose name ends in test is.
 func aside(name string) bool {
-	return below(name, "scripts", "shared/sandbox", "shared/rules", "shared/posting/sim") || strings.Contains(name+"/", "test/")
+	return below(name, "scripts", "infra", "shared/sandbox", "shared/rules", "shared/posting/sim") || strings.Contains(name+"/", "test/")
 }
 
-func isOurs(name string) bool { return below(name, "shared", "functions", "scripts") }
+func isOurs(name string) bool { return below(name, "shared", "functions", "scripts", "infra") }
 
 // adapter is the part of a name that says which adapter a package belongs to; empty where it belongs to none.
 func adapter(name string) string {
@@ -65,6 +65,7 @@ var homes = map[string][]string{
 	"github.com/GoogleCloudPlatform/functions-framework-go": {"functions/main"},
 	"github.com/getkin/kin-openapi":                         {"shared/web/webtest"},
 	"github.com/schollz/progressbar":                        {"scripts"},
+	"github.com/google/go-containerregistry":                {"scripts/cmd/image"},
 	"go.opentelemetry.io":                                   {"shared/telemetry"},
 }
 
