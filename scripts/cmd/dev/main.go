@@ -39,6 +39,7 @@ type options struct {
 	demo    bool
 	bank    string
 	verbose bool
+	watch   bool
 	seconds int
 }
 
@@ -65,6 +66,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.demo, "demo", false, "do the main job and exit")
 	f.StringVar(&o.bank, "bank", "", "with -demo: a bank's file to import")
 	f.BoolVar(&o.verbose, "v", false, "show the functions' log")
+	f.BoolVar(&o.watch, "telemetry", false, "print a line for every span, and the numbers at the end")
 	f.IntVar(&o.seconds, "timeout", 600, "with -demo: give up after so many seconds")
 	f.Usage = func() {
 		fmt.Fprint(stderr, usage)
@@ -95,7 +97,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s, err := start(ctx, o, stderr)
+	s, err := start(ctx, o, stdout, stderr)
 	if err != nil {
 		return err
 	}

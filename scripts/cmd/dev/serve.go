@@ -27,6 +27,7 @@ import (
 	"github.com/bkper/automations-portal/shared/sandbox/google"
 	"github.com/bkper/automations-portal/shared/sandbox/plaid"
 	"github.com/bkper/automations-portal/shared/secret"
+	"github.com/bkper/automations-portal/shared/telemetry"
 )
 
 // The people of the sandbox.
@@ -42,6 +43,7 @@ type system struct {
 	cfg   *config.Config
 	log   *slog.Logger
 
+	watch *telemetry.Telemetry
 	disk  *disk.DB
 	world *world.World
 
@@ -54,6 +56,9 @@ func (s *system) stop() {
 		end()
 	}
 	s.busy.Wait()
+	if err := s.watch.Close(context.Background()); err != nil {
+		s.log.Warn("telemetry", "err", err)
+	}
 	s.disk.Close()
 }
 
@@ -64,7 +69,7 @@ func (s *system) background(ctx context.Context, do func(context.Context)) {
 	s.busy.Go(func() { do(ctx) })
 }
 
-func start(ctx context.Context, o options, stderr io.Writer) (*system, error) {
+func start(ctx context.Context, o options, stdout, stderr io.Writer) (*system, error) {
 	listener, err := net.Listen("tcp", fmt.Sprintf("localhost:%d", o.port))
 	if err != nil {
 		return nil, fmt.Errorf("%w; choose another port with -port", err)
@@ -86,7 +91,10 @@ func start(ctx context.Context, o options, stderr io.Writer) (*system, error) {
 		return nil, err
 	}
 	s.describe()
-	if err := s.serve(ctx, listener, o); err != nil {
+	if err := s.observe(ctx, o, stdout); err != nil {
+		return nil, err
+	}
+	if err := s.serve(ctx, listener); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -141,9 +149,28 @@ func (s *system) sandbox(o options) (err error) {
 		bkper.User{ID: google.Sub(bookkeeperEmail), Email: bookkeeperEmail, Name: "Bookkeeper"})
 }
 
+// observe tells of what the functions do where the environment names an endpoint, or on the terminal where that is asked.
+func (s *system) observe(ctx context.Context, o options, stdout io.Writer) (err error) {
+	var sinks telemetry.Sinks
+	switch {
+	case o.watch:
+		sinks = telemetry.Lines(stdout)
+	case s.cfg.TelemetryURL != "":
+		if sinks, err = telemetry.OTLP(ctx, s.cfg.TelemetryURL); err != nil {
+			return err
+		}
+	default:
+		return nil
+	}
+	s.watch, err = telemetry.New(ctx, telemetry.Options{Version: "dev", Project: s.cfg.Project}, sinks)
+	s.watch.Everywhere(func(err error) { s.log.Warn("telemetry", "err", err) })
+	return err
+}
+
 // serve starts the functions, the queue and the schedule.
-func (s *system) serve(ctx context.Context, listener net.Listener, o options) error {
+func (s *system) serve(ctx context.Context, listener net.Listener) error {
 	a := app.New(s.cfg, s.log)
+	a.Observe(s.watch)
 	s.stops = append(s.stops, a.Close)
 	if s.cfg.Events == "sqlite" {
 		queue, err := a.Queue(ctx, s.world.Token)
