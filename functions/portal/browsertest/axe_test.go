@@ -34,7 +34,7 @@ const (
 	axePatience  = time.Minute // of npm
 )
 
-var errNoAxe = errors.New("axe-core is not in the cache, and npm does not bring it")
+var errNoAxe = errors.New("axe-core, which looks for what keeps people out, is not in the cache and npm does not bring it")
 
 var axeSource = sync.OnceValues(func() (string, error) {
 	cache, err := os.UserCacheDir()
