@@ -16,6 +16,7 @@ type group struct {
 	booking
 	*opened
 	wishes  []planned
+	size    int // wishes in all
 	rows    []*Row
 	before  map[string]*ledger.Transaction // by Row.Key: the record as it was when that was decided
 	after   map[string]ledger.Transaction  // by Row.Key: the record as it is to be

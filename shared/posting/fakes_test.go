@@ -43,6 +43,7 @@ type scriptedBank struct {
 	loading  bool             // there is more history than can be read yet
 	mutates  bool             // a read in pages during which something changes must start over
 	reads    int
+	retells  *civil.Date // it tells no removals, but with every change all that stands since then
 	// on is called before every read, outside of the lock; its error is the answer.
 	on func(from bank.From) error
 }
@@ -133,6 +134,9 @@ func (b *scriptedBank) Changes(_ context.Context, from bank.From) (bank.Page, er
 		return bank.Page{}, &bank.Error{Kind: bank.Retry, Code: "MUTATED", Err: bank.ErrMutated}
 	}
 	d := b.delta(begin, end)
+	if b.retells != nil && from.At != "" {
+		return b.retelling(d, end), nil
+	}
 	page := bank.Page{Complete: !b.loading, Next: strconv.Itoa(end)}
 	changed := d.changed[min(done, len(d.changed)):]
 	page.Changed = slices.Clone(changed[:min(b.size, len(changed))])
@@ -142,6 +146,24 @@ func (b *scriptedBank) Changes(_ context.Context, from bank.From) (bank.Page, er
 	}
 	page.Removed = slices.Clone(d.removed)
 	return page, nil
+}
+
+// retelling is a page of a bank that tells no removals.
+func (b *scriptedBank) retelling(d delta, end int) bank.Page {
+	page := bank.Page{Complete: true, Next: strconv.Itoa(end)}
+	if len(d.changed)+len(d.removed) == 0 {
+		return page
+	}
+	for _, a := range b.accounts {
+		page.Retold = append(page.Retold, bank.Retold{Account: a.ID, Since: *b.retells})
+	}
+	now := b.stands()
+	for _, id := range slices.Sorted(maps.Keys(now)) {
+		if !now[id].Date.Before(*b.retells) {
+			page.Changed = append(page.Changed, now[id])
+		}
+	}
+	return page
 }
 
 func place(at string, last int) (begin, end, done int, err error) {
@@ -191,6 +213,10 @@ func (b *scriptedBank) delta(begin, end int) delta {
 func (b *scriptedBank) standing() map[string]bank.Transaction {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.stands()
+}
+
+func (b *scriptedBank) stands() map[string]bank.Transaction {
 	now := map[string]bank.Transaction{}
 	for _, c := range b.log {
 		now[c.ID] = c.Transaction

@@ -146,6 +146,7 @@ const (
 	byIntegration = "integration" // integrations in it
 	byWaiting     = "waiting"     // connection, where removals wait
 	byAttention   = "attention"   // integrations with rows aside or flagged
+	byMonth       = "month"       // integration + "/" + month of a row's date
 )
 
 // Segments is the journal.
@@ -154,11 +155,14 @@ var Segments = store.Kind[Segment]{
 	ID:   func(s *Segment) string { return s.ID },
 	Index: func(s *Segment) map[string][]string {
 		index := map[string][]string{byConnection: {s.Connection}}
-		integrations, attention := map[string]bool{}, map[string]bool{}
+		integrations, attention, months := map[string]bool{}, map[string]bool{}, map[string]bool{}
 		for _, r := range s.Rows {
 			integrations[r.Integration] = true
 			if r.Flag != "" || r.State == Aside {
 				attention[r.Integration] = true
+			}
+			if r.Written.Date.IsValid() {
+				months[monthKey(r.Integration, r.Written.Date)] = true
 			}
 			for _, id := range r.IDs {
 				index[byRow] = append(index[byRow], rowKey(r.Integration, id))
@@ -168,6 +172,7 @@ var Segments = store.Kind[Segment]{
 			index[byWaiting] = []string{s.Connection}
 		}
 		index[byIntegration], index[byAttention] = slices.Sorted(maps.Keys(integrations)), slices.Sorted(maps.Keys(attention))
+		index[byMonth] = slices.Sorted(maps.Keys(months))
 		return index
 	},
 }
@@ -180,6 +185,10 @@ func segmentID(connection string, seq int64, book, as string) string {
 // firstSegment is less than the ids of all segments from seq on.
 func firstSegment(connection string, seq int64) string {
 	return fmt.Sprintf("%s.%012d", connection, seq)
+}
+
+func monthKey(integration string, d civil.Date) string {
+	return fmt.Sprintf("%s/%04d-%02d", integration[:16], d.Year, d.Month)
 }
 
 func rowKey(integration, id string) string { return integration[:16] + "/" + id }
@@ -260,6 +269,23 @@ func (j *journal) all(ctx context.Context, integrations []string) error {
 		}
 		for _, i := range chunk {
 			j.whole[i] = true
+		}
+	}
+	return nil
+}
+
+// months reads the segments with rows of these months, by monthKey.
+func (j *journal) months(ctx context.Context, keys []string) error {
+	var terms []string
+	for _, k := range keys {
+		if !j.asked[k] {
+			j.asked[k] = true
+			terms = append(terms, k)
+		}
+	}
+	for chunk := range slices.Chunk(terms, 30) {
+		if err := j.each(ctx, byMonth, chunk); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -24,6 +24,8 @@ type target struct {
 	from     string // the bank's id of the account today
 	claims   claims
 	shut     civil.Date // the newest date that the lock of the Book has kept out
+	missing  []*Row     // of an account that the page retells: what it does not name
+	vanished int        // how many of them were too many to be taken back unasked
 }
 
 // claims says how a new item's rows are recognised as those that an earlier item delivered.
@@ -58,6 +60,7 @@ func plan(t *target, j *journal, page *bank.Page, account string, last bool) []*
 	changed := slices.Clone(page.Changed)
 	// Pending rows first: the settled row of the same page must find the one that it settles.
 	slices.SortStableFunc(changed, func(a, b bank.Transaction) int { return b2i(b.Pending) - b2i(a.Pending) })
+	p.follow(changed, account)
 	for i := range changed {
 		if changed[i].Account == account {
 			p.changed(&changed[i])
@@ -73,6 +76,8 @@ func plan(t *target, j *journal, page *bank.Page, account string, last bool) []*
 			p.unusable(u)
 		}
 	}
+	_, retold := retells(page, account)
+	p.lose(retold)
 	return slices.DeleteFunc(p.wishes, func(w *wish) bool { return w.intent == "" && w.row.same(p.was[w.row]) })
 }
 
@@ -84,12 +89,13 @@ func b2i(b bool) int {
 }
 
 type planner struct {
-	t      *target
-	j      *journal
-	last   bool
-	wishes []*wish
-	local  map[string]*wish // by bank id
-	was    map[*Row]*Row    // what a copied row was copied from
+	t       *target
+	j       *journal
+	last    bool
+	wishes  []*wish
+	local   map[string]*wish // by bank id
+	was     map[*Row]*Row    // what a copied row was copied from
+	follows map[string]*Row  // by bank id: the row that goes on under it
 }
 
 // find gives the wish for a bank id, made of a copy of the journal's row; nil where the id is new.
@@ -143,6 +149,9 @@ func (p *planner) changed(t *bank.Transaction) {
 	}
 	if w == nil {
 		w = p.claim(t, values)
+	}
+	if was := p.follows[t.ID]; w == nil && was != nil {
+		w = p.copy(was)
 	}
 	if w == nil {
 		p.added(t, values)

@@ -16,12 +16,16 @@ import (
 // page records one page of the bank into every Book that it concerns.
 func (r *run) page(ctx context.Context, page *bank.Page) error {
 	r.miss(page)
+	r.retold = page.Retold
 	for {
 		targets, err := r.targets(ctx, r.touched(page))
 		if err != nil {
 			return err
 		}
 		if err := r.remember(ctx, targets, page); err != nil {
+			return err
+		}
+		if err := r.missing(ctx, targets, page); err != nil {
 			return err
 		}
 		var todo []planned
@@ -37,6 +41,9 @@ func (r *run) page(ctx context.Context, page *bank.Page) error {
 		if err == nil {
 			for _, t := range targets {
 				r.shut(t.Integration, t.shut)
+				if t.vanished > 0 {
+					r.count(t.ID, func(p *bank.Progress) { p.Vanished = t.vanished })
+				}
 			}
 			r.progress(targets, page)
 			r.stumbles = 0
@@ -103,6 +110,9 @@ func (r *run) touched(page *bank.Page) []string {
 	}
 	for _, u := range page.Unusable {
 		seen[u.Account] = true
+	}
+	for _, a := range page.Retold {
+		seen[a.Account] = true
 	}
 	var accounts []string
 	for _, a := range r.conn.Accounts {
@@ -488,15 +498,16 @@ func (r *run) count(integration string, change func(*bank.Progress)) {
 func (r *run) record(ctx context.Context, todo []planned, named []string) error {
 	groups := map[booking]*group{}
 	var order []*group
-	for _, p := range todo {
+	for _, p := range divided(todo) {
 		b := booking{p.Book, p.As}
 		g := groups[b]
-		if g == nil {
+		if g == nil || g.size+len(p.wishes) > openRows {
 			g = &group{booking: b, opened: r.books[b], after: map[string]ledger.Transaction{}}
 			groups[b] = g
 			order = append(order, g)
 		}
 		g.wishes = append(g.wishes, p)
+		g.size += len(p.wishes)
 	}
 	for first := true; first || len(order) > 0; first = false {
 		n := together(order)
@@ -509,16 +520,27 @@ func (r *run) record(ctx context.Context, todo []planned, named []string) error 
 }
 
 // openRows bounds the intents that stand in the engine's document at once: a bank account may feed any number of Books, and
-// the row of each takes some 500 bytes there, of at most 1 MB. One page for one Book is never divided.
+// the row of each takes some 500 bytes there, of at most 1 MB.
 const openRows = 500
+
+// divided cuts what is wanted of an integration into parts that can be written in one step.
+func divided(todo []planned) (parts []planned) {
+	for _, p := range todo {
+		if len(p.wishes) == 0 {
+			parts = append(parts, p)
+		}
+		for wishes := range slices.Chunk(p.wishes, openRows) {
+			parts = append(parts, planned{p.target, wishes})
+		}
+	}
+	return parts
+}
 
 // together tells how many groups can be written in one step.
 func together(groups []*group) int {
 	rows := 0
 	for n, g := range groups {
-		for _, p := range g.wishes {
-			rows += len(p.wishes)
-		}
+		rows += g.size
 		if n > 0 && rows > openRows {
 			return n
 		}
@@ -570,7 +592,9 @@ func (r *run) intend(ctx context.Context, segments []*Segment) error {
 	}
 	for _, s := range segments {
 		for _, row := range s.Rows {
-			if row.Intent != "" && row.Intent != ToTrash && !written[row.current()] {
+			// An account that is retold is compared with the journal anyway.
+			compared := slices.ContainsFunc(r.retold, func(a bank.Retold) bool { return a.Account == row.at })
+			if row.Intent != "" && row.Intent != ToTrash && !written[row.current()] && !compared {
 				written[row.current()] = true
 				r.e.Read.Written = append(r.e.Read.Written, bank.RemovedTransaction{ID: row.current(), Account: row.at})
 			}

@@ -126,6 +126,7 @@ type run struct {
 	unlocked  bool            // Books were asked for their lock in this run
 	loading   bool            // the history of a new item was not all there yet
 	left      map[string]bool // integrations that this run has left behind
+	retold    []bank.Retold   // of the page under way
 }
 
 // booking is a Book as one user.
@@ -513,7 +514,7 @@ func (r *run) read(ctx context.Context) error {
 			return r.idle()
 		}
 		if r.e.Read.Then != "" {
-			page.Changed, page.Unusable = nil, nil // what is new comes again from there on
+			page.Changed, page.Unusable, page.Retold = nil, nil, nil // what is new comes again from there on
 		}
 		if err := r.page(ctx, &page); err != nil {
 			return err
