@@ -32,7 +32,14 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.text }
 
-// NewPerson is a person whose browser is empty, at the portal at base.
+// At is the URL of a path, which begins with the name of a function, at base. A * in base stands for that name, where each
+// function has a host of its own.
+func At(base, path string) string {
+	function, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return strings.ReplaceAll(base, "*", function) + path
+}
+
+// NewPerson is a person whose browser is empty, at the portal at base; see At.
 func NewPerson(base string) (*Person, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -47,7 +54,7 @@ func (p *Person) SignIn(ctx context.Context, email string) error {
 	if p.Refresh(ctx) == nil {
 		return nil
 	}
-	screen, err := p.get(ctx, p.base+"/auth/login?consent=1")
+	screen, err := p.get(ctx, At(p.base, "/auth/login?consent=1"))
 	if err != nil {
 		return err
 	}
@@ -112,7 +119,7 @@ func (p *Person) Call(ctx context.Context, method, path string, in, out any) err
 		}
 		body = bytes.NewReader(text)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, p.base+path, body)
+	r, err := http.NewRequestWithContext(ctx, method, At(p.base, path), body)
 	if err != nil {
 		return err
 	}
