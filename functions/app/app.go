@@ -27,12 +27,14 @@ import (
 	"github.com/bkper/automations-portal/functions/webhook"
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/bank/plaid"
+	"github.com/bkper/automations-portal/shared/bank/pluggy"
 	"github.com/bkper/automations-portal/shared/caller"
 	"github.com/bkper/automations-portal/shared/config"
 	"github.com/bkper/automations-portal/shared/events"
 	eventsqlite "github.com/bkper/automations-portal/shared/events/sqlite"
 	"github.com/bkper/automations-portal/shared/ledger/bkper"
 	"github.com/bkper/automations-portal/shared/posting"
+	"github.com/bkper/automations-portal/shared/secret"
 	"github.com/bkper/automations-portal/shared/session"
 	"github.com/bkper/automations-portal/shared/store"
 	"github.com/bkper/automations-portal/shared/telemetry"
@@ -163,15 +165,27 @@ func atRoot(h http.Handler) http.Handler {
 // openBanks has the one list of providers: another one is one more entry.
 func (a *App) openBanks() (map[string]bank.Provider, error) {
 	all := map[string]bank.Provider{}
-	for _, build := range []func() (bank.Provider, error){
-		func() (bank.Provider, error) {
+	for _, one := range []struct {
+		served bool
+		open   func() (bank.Provider, error)
+	}{
+		{a.cfg.ServesPlaid(), func() (bank.Provider, error) {
 			return plaid.New(plaid.Config{
 				Environment: a.cfg.PlaidEnvironment, BaseURL: a.cfg.PlaidURL, ClientID: a.cfg.PlaidClientID, Secret: a.cfg.PlaidSecret,
 				ClientName: a.cfg.PlaidClientName, HTTPClient: a.http(),
 			})
-		},
+		}},
+		{a.cfg.ServesPluggy(), func() (bank.Provider, error) {
+			return pluggy.New(pluggy.Config{
+				Environment: a.cfg.PluggyEnvironment, BaseURL: a.cfg.PluggyURL, ClientID: a.cfg.PluggyClientID, ClientSecret: a.cfg.PluggySecret,
+				WidgetURL: a.cfg.PluggyWidgetURL, WebhookSecrets: []secret.String{a.cfg.PluggyBell, a.cfg.PluggyOldBell}, HTTPClient: a.http(),
+			})
+		}},
 	} {
-		p, err := build()
+		if !one.served {
+			continue
+		}
+		p, err := one.open()
 		if err != nil {
 			return nil, err
 		}

@@ -78,6 +78,14 @@ type Config struct {
 	PlaidEnvironment string        `env:"PLAID_ENV, default=sandbox" for:"connect disconnect reconnect webhook poster portal"`
 	PlaidURL         string        `env:"PLAID_URL" for:"connect disconnect reconnect webhook poster portal"` // default the environment's own
 	PlaidClientName  string        `env:"PLAID_CLIENT_NAME, default=Bkper" for:"connect disconnect reconnect webhook poster portal"`
+
+	PluggyClientID    string        `env:"PLUGGY_CLIENT_ID" for:"connect disconnect reconnect webhook poster portal"`
+	PluggySecret      secret.String `env:"PLUGGY_CLIENT_SECRET" for:"connect disconnect reconnect webhook poster portal"`
+	PluggyEnvironment string        `env:"PLUGGY_ENV, default=sandbox" for:"connect disconnect reconnect webhook poster portal"`
+	PluggyURL         string        `env:"PLUGGY_URL" for:"connect disconnect reconnect webhook poster portal"` // default Pluggy's own
+	PluggyWidgetURL   string        `env:"PLUGGY_WIDGET_URL" for:"portal"`                                      // default Pluggy's own
+	PluggyBell        secret.String `env:"PLUGGY_WEBHOOK_SECRET" for:"webhook"`                                 // in a header of every webhook
+	PluggyOldBell     secret.String `env:"PLUGGY_WEBHOOK_SECRET_OLD" for:"webhook"`                             // accepted too, while it is exchanged
 }
 
 // Read reads the configuration and checks it. The error lists every fault by the name of its variable.
@@ -142,13 +150,19 @@ func (c *Config) check() error {
 		needed("GOOGLE_CLOUD_PROJECT", c.Project, "the project of Firestore, Secret Manager and Pub/Sub")
 	}
 	needed("GOOGLE_CLIENT_ID", c.GoogleClientID, "the OAuth client with which people sign in")
-	needed("PLAID_CLIENT_ID", c.PlaidClientID, "from Plaid's Dashboard")
+	oneOf("PLUGGY_ENV", c.PluggyEnvironment, "sandbox", "production")
+	if c.ServesPlaid() || !c.ServesPluggy() { // a portal without any bank is a mistake
+		needed("PLAID_CLIENT_ID", c.PlaidClientID, "from Plaid's Dashboard; or PLUGGY_CLIENT_ID, for banks of Brazil alone")
+		needed("PLAID_SECRET", c.PlaidSecret.Reveal(), "of the environment, from Plaid's Dashboard")
+	}
+	if c.ServesPluggy() {
+		needed("PLUGGY_CLIENT_ID", c.PluggyClientID, "from Pluggy's Dashboard")
+		needed("PLUGGY_CLIENT_SECRET", c.PluggySecret.Reveal(), "from Pluggy's Dashboard")
+		needed("PLUGGY_WEBHOOK_SECRET", c.PluggyBell.Reveal(), "at least 24 random letters and digits, with which scripts/webhooks registers the webhook")
+	}
 	needed("PUSH_SERVICE_ACCOUNT", c.PushAccount, "e-mail of the service account that Pub/Sub and the schedule push as")
 	if c.GoogleClientSecret.Empty() && c.uses("GOOGLE_CLIENT_SECRET") {
 		fault("GOOGLE_CLIENT_SECRET is needed: of the OAuth client")
-	}
-	if c.PlaidSecret.Empty() && c.uses("PLAID_SECRET") {
-		fault("PLAID_SECRET is needed: of the environment, from Plaid's Dashboard")
 	}
 	for name, value := range map[string]string{
 		"CONNECT_URL": c.ConnectURL, "LINK_URL": c.LinkURL, "REMOVE_URL": c.RemoveURL, "RECONNECT_URL": c.ReconnectURL,
@@ -169,6 +183,7 @@ func (c *Config) check() error {
 	for name, value := range map[string]string{
 		"GOOGLE_AUTH_URL": c.GoogleAuthURL, "GOOGLE_TOKEN_URL": c.GoogleTokenURL, "GOOGLE_TOKENINFO_URL": c.GoogleTokenInfoURL,
 		"GOOGLE_CERTS_URL": c.GoogleCertsURL, "PUSH_CERTS_URL": c.PushCertsURL, "BKPER_API_URL": c.BkperURL, "PLAID_URL": c.PlaidURL,
+		"PLUGGY_URL": c.PluggyURL, "PLUGGY_WIDGET_URL": c.PluggyWidgetURL,
 		"OTEL_EXPORTER_OTLP_ENDPOINT": c.TelemetryURL,
 	} {
 		if value != "" && !secure(value) {
@@ -177,6 +192,12 @@ func (c *Config) check() error {
 	}
 	return errors.Join(faults...)
 }
+
+// ServesPlaid reports whether any of Plaid's credentials is there: without, its countries are not served.
+func (c *Config) ServesPlaid() bool { return c.PlaidClientID != "" || !c.PlaidSecret.Empty() }
+
+// ServesPluggy reports whether any of Pluggy's credentials is there: without, Brazil is not served.
+func (c *Config) ServesPluggy() bool { return c.PluggyClientID != "" || !c.PluggySecret.Empty() }
 
 // uses reports whether the function that is served uses a variable. A process that serves all functions uses all.
 func (c *Config) uses(variable string) bool {

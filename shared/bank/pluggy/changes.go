@@ -45,7 +45,6 @@ type cursor struct {
 	Item  string               `json:"i"`           // digest of the item
 	Marks map[string]time.Time `json:"m,omitempty"` // by account: Pluggy's time of its newest row; none has not been read yet
 	Whole time.Time            `json:"w,omitzero"`  // when all was last read or compared
-	Owed  bool                 `json:"o,omitempty"` // a whole comparison was asked for and had to wait
 	Read  *reading             `json:"r,omitempty"`
 }
 
@@ -90,8 +89,8 @@ func itemDigest(item string) string { return bank.Hash(Name, "item", strings.ToL
 
 // Changes reads one page. What is new is found by the time at which Pluggy first had it, since banks tell rows late, with an
 // old date. Removals and changes of known rows are told by no call, so accounts with news are retold from a week before them, and
-// all accounts are retold where From.Deep or a week that has passed asks for it. While a synchronisation is under way nothing is
-// told: the rest of it is a moment away, and a webhook follows.
+// all accounts are retold where From.Deep or a week that has passed asks for it. While a synchronisation is under way nothing can
+// be compared: that is ITEM_UPDATING, a moment later all of it is there, and a webhook says so.
 func (p *Pluggy) Changes(ctx context.Context, from bank.From) (bank.Page, error) {
 	i, err := p.item(ctx, from.Token.Reveal())
 	if err != nil {
@@ -132,13 +131,12 @@ func (r *reader) read(ctx context.Context, from bank.From) error {
 		if from.At == "" && len(r.accounts) == 0 {
 			return nil // nothing to read from yet
 		}
-		if from.At != "" && r.item.changing(now) {
-			r.at.Owed = r.at.Owed || from.Deep
-			return r.end()
-		}
 		r.begin(from, now)
 	}
 	read := r.at.Read
+	if read.Compare && r.item.changing(now) {
+		return &bank.Error{Kind: bank.RetryAfter, Code: "ITEM_UPDATING", After: time.Minute}
+	}
 	r.page.Complete = read.Complete
 	for n := 0; len(read.Left) > 0 && n < quiet && !r.told(); n++ {
 		index := slices.IndexFunc(r.accounts, func(a bank.Account) bool { return a.ID == read.Left[0] })
@@ -152,7 +150,7 @@ func (r *reader) read(ctx context.Context, from bank.From) error {
 	}
 	if r.page.More = len(read.Left) > 0; !r.page.More {
 		if read.Whole {
-			r.at.Whole, r.at.Owed = read.Begun, false
+			r.at.Whole = read.Begun
 		}
 		r.at.Read = nil
 	}
@@ -161,7 +159,7 @@ func (r *reader) read(ctx context.Context, from bank.From) error {
 
 func (r *reader) begin(from bank.From, now time.Time) {
 	read := &reading{Begun: now, Complete: r.item.complete() && !r.item.changing(now)}
-	read.Whole = from.At == "" || from.Deep || r.at.Owed || now.Sub(r.at.Whole) >= wholeEvery
+	read.Whole = from.At == "" || from.Deep || now.Sub(r.at.Whole) >= wholeEvery
 	read.Compare = from.At != ""
 	for _, a := range r.accounts {
 		read.Left = append(read.Left, a.ID)

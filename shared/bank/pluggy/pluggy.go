@@ -51,7 +51,8 @@ type Config struct {
 	BaseURL      string        // of Pluggy's API; empty for DefaultURL. http only on a loopback address
 	ClientID     string        // from Pluggy's Dashboard
 	ClientSecret secret.String // of the client
-	// WebhookSecrets are the values of WebhookHeader that are accepted: one, and a second one while it is exchanged.
+	// WebhookSecrets are the values of WebhookHeader that are accepted: one, and a second one while it is exchanged. Empty ones
+	// are left out; without any, every webhook is refused.
 	WebhookSecrets []secret.String
 	WidgetURL      string // of the widget's script; empty for DefaultWidget
 
@@ -88,7 +89,12 @@ func New(c Config) (*Pluggy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pluggy{environment: c.Environment, base: base, widget: script, clientID: c.ClientID, secret: c.ClientSecret, doorbell: c.WebhookSecrets, now: c.Now}
+	p := &Pluggy{environment: c.Environment, base: base, widget: script, clientID: c.ClientID, secret: c.ClientSecret, now: c.Now}
+	for _, s := range c.WebhookSecrets {
+		if !s.Empty() {
+			p.doorbell = append(p.doorbell, s)
+		}
+	}
 	if p.now == nil {
 		p.now = time.Now
 	}
@@ -120,11 +126,8 @@ func (c Config) check() (base, script *url.URL, err error) {
 	if c.ClientSecret.Empty() {
 		faults = append(faults, errors.New("pluggy: the client secret is missing"))
 	}
-	if n := len(c.WebhookSecrets); n < 1 || n > 2 {
-		faults = append(faults, errors.New("pluggy: there must be one webhook secret, or two while it is exchanged"))
-	}
 	for _, s := range c.WebhookSecrets {
-		if len(s.Reveal()) < shortestSecret || !presentable(s.Reveal()) {
+		if !s.Empty() && (len(s.Reveal()) < shortestSecret || !presentable(s.Reveal())) {
 			faults = append(faults, fmt.Errorf("pluggy: a webhook secret must have at least %d letters, digits, - or _", shortestSecret))
 		}
 	}
