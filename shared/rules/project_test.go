@@ -43,7 +43,7 @@ var projectRules = []rule{
 		check: readmeNamesVariables,
 		fine:  []plant{described("Set `PORT`; `FIRESTORE_EMULATOR_HOST` is Google's.")},
 		plants: []plant{
-			described("Set nothing."), described("Set `PORT` and `PORTAL_COLOUR`."),
+			described("Set nothing."), described("Set `PORT` and `PORTAL_COLOUR`."), described("Set `PORT` and `BANK24_KEY`."),
 		},
 	},
 	{
@@ -147,7 +147,7 @@ func secretsAreSecret(t *tree) (violations []string) {
 // others are variables that somebody else's code reads.
 var others = []string{"FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST", "OTEL_RESOURCE_ATTRIBUTES"}
 
-var variable = regexp.MustCompile("`([A-Z]+(?:_[A-Z]+)*)`")
+var variable = regexp.MustCompile("`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)`")
 
 func readmeNamesVariables(t *tree) (violations []string) {
 	readme, _ := t.file("README.md")
