@@ -101,6 +101,9 @@ func inserted(set *token.FileSet, text []byte, all ...insertion) ([]byte, error)
 // errShape: the file is no longer as this program knows it.
 var errShape = errors.New("new-bank does not find its place here any more; add the provider by hand, and mend scripts/cmd/new-bank")
 
+// users are the functions that build the providers.
+const users = "connect disconnect reconnect webhook poster portal"
+
 // config adds the fields, and lets the URL be checked as others are.
 func (b bank) config(text []byte) ([]byte, error) {
 	if bytes.Contains(text, fmt.Appendf(nil, "env:%q", b.Env+"_KEY")) {
@@ -130,7 +133,8 @@ func (b bank) config(text []byte) ([]byte, error) {
 	}
 	return inserted(set, text,
 		insertion{urls, fmt.Sprintf("%q: c.%sURL,\n", b.Env+"_URL", b.Type)},
-		insertion{fields, fmt.Sprintf("\n%[1]sKey secret.String `env:\"%[2]s_KEY\"`\n%[1]sURL string `env:\"%[2]s_URL\"`\n", b.Type, b.Env)})
+		insertion{fields, fmt.Sprintf("\n%[1]sKey secret.String `env:\"%[2]s_KEY\" for:\"%[3]s\"` // without, %[1]s is not served\n%[1]sURL string `env:\"%[2]s_URL\" for:\"%[3]s\"`\n",
+			b.Type, b.Env, users)})
 }
 
 func hasKey(lit *ast.CompositeLit, key string) bool {
@@ -164,11 +168,9 @@ func (b bank) table(text []byte) ([]byte, error) {
 	for _, d := range f.Decls {
 		if fn, ok := d.(*ast.FuncDecl); ok && fn.Name.Name == "openBanks" {
 			ast.Inspect(fn, func(n ast.Node) bool {
-				if lit, ok := n.(*ast.CompositeLit); ok && !entries.IsValid() {
-					if list, ok := lit.Type.(*ast.ArrayType); ok {
-						if _, ok := list.Elt.(*ast.FuncType); ok {
-							entries = lit.Rbrace
-						}
+				if loop, ok := n.(*ast.RangeStmt); ok && !entries.IsValid() {
+					if list, ok := loop.X.(*ast.CompositeLit); ok {
+						entries = list.Rbrace
 					}
 				}
 				return true
@@ -179,7 +181,7 @@ func (b bank) table(text []byte) ([]byte, error) {
 		return nil, errShape
 	}
 	return inserted(set, text,
-		insertion{entries, fmt.Sprintf("func() (bank.Provider, error) {\nreturn %[1]s.New(%[1]s.Config{BaseURL: a.cfg.%[2]sURL, Key: a.cfg.%[2]sKey, HTTPClient: a.http()})\n},\n", b.Name, b.Type)},
+		insertion{entries, fmt.Sprintf("{!a.cfg.%[2]sKey.Empty(), func() (bank.Provider, error) {\nreturn %[1]s.New(%[1]s.Config{BaseURL: a.cfg.%[2]sURL, Key: a.cfg.%[2]sKey, HTTPClient: a.http()})\n}},\n", b.Name, b.Type)},
 		insertion{imports, fmt.Sprintf("%q\n", path)})
 }
 
@@ -195,7 +197,7 @@ func (b bank) readme(text []byte) ([]byte, error) {
 	if at == nil {
 		return nil, errShape
 	}
-	row := fmt.Sprintf("| `%s_KEY`, `%[1]s_URL` | of %s, which is not written yet; where it is | as for the other banks |\n", b.Env, b.Type)
+	row := fmt.Sprintf("| `%s_KEY`, `%[1]s_URL` | of %s, which is not written yet and without a key is not served; where it is | as for the other banks |\n", b.Env, b.Type)
 	return append(text[:at[0]:at[0]], append([]byte(row), text[at[0]:]...)...), nil
 }
 

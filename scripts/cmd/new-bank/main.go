@@ -25,7 +25,7 @@ Next:
   2. Write shared/bank/%[1]s/%[1]s.go until this passes, which fails now because nothing is written:
      scripts/test ./shared/bank/%[1]s
   3. Mount the sandbox in scripts/internal/world, and say in shared/config and README.md what has to be set.
-Until Countries names some, nobody is sent to it.
+Without a key in its configuration it is not served, and until Countries names some nobody is sent to it.
 `
 
 func main() {
