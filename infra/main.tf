@@ -11,7 +11,7 @@ locals {
 
   # What functions are told, by the part that reads it. Each function's file says which of them it gets.
   env = {
-    cloud = merge({ GOOGLE_CLOUD_PROJECT = var.project_id }, var.telemetry)
+    cloud = merge({ GOOGLE_CLOUD_PROJECT = var.project_id }, var.telemetry ? { OTEL_EXPORTER_OTLP_ENDPOINT = "https://telemetry.googleapis.com" } : {})
     store = { FIRESTORE_DATABASE = var.firestore_database }
     pages = { ALLOWED_ORIGINS = join(",", local.origins) }
     users = { GOOGLE_CLIENT_ID = var.google_client_id }
@@ -36,7 +36,7 @@ locals {
     secrets             = { for name, secret in google_secret_manager_secret.setting : name => secret.secret_id }
     vault_roles         = { for method, role in google_project_iam_custom_role.vault : method => role.name }
     subnetwork          = one(google_compute_subnetwork.egress[*].id)
-    telemetry           = length(var.telemetry) > 0
+    telemetry           = var.telemetry
     channels            = [for c in google_monitoring_notification_channel.email : c.id]
     error_ratio         = var.thresholds.error_ratio
     deletion_protection = var.deletion_protection

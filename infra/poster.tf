@@ -6,7 +6,7 @@ module "poster" {
   common = local.common
   limits = try(var.limits["poster"], {})
 
-  caller        = google_service_account.push.email
+  callers       = [google_service_account.push.email]
   timeout       = 600 # it gives itself 590, and Pub/Sub waits 600
   concurrency   = 20  # each reads one connection, mostly waiting for a bank or a Book
   max_instances = 20

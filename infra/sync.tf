@@ -6,7 +6,7 @@ module "sync" {
   common = local.common
   limits = try(var.limits["sync"], {})
 
-  caller        = google_service_account.schedule.email
+  callers       = [google_service_account.schedule.email]
   timeout       = 300
   concurrency   = 4
   max_instances = 2

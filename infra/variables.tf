@@ -141,9 +141,9 @@ variable "static_egress" {
 }
 
 variable "telemetry" {
-  description = "Settings that turn on the functions' own metrics and traces; the alerts about connections, webhooks and the schedule are written against them. Empty leaves both off, and these alerts without data."
-  type        = map(string)
-  default     = {}
+  description = "Whether the functions send their own metrics and traces. The alerts about connections, webhooks and the schedule are written against them, and have no data without."
+  type        = bool
+  default     = true
 }
 
 variable "alert_emails" {

@@ -9,9 +9,9 @@ resource "google_service_account" "function" {
 resource "google_cloud_run_v2_service" "function" {
   name                 = var.name
   location             = var.common.region
-  ingress              = var.caller == "" ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY" # Pub/Sub and Scheduler count as internal
-  invoker_iam_disabled = var.caller == ""
-  custom_audiences     = var.caller == "" ? null : [var.url]
+  ingress              = length(var.callers) == 0 ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY" # Pub/Sub and Scheduler count as internal
+  invoker_iam_disabled = length(var.callers) == 0
+  custom_audiences     = length(var.callers) == 0 ? null : [var.url]
   deletion_protection  = var.common.deletion_protection
 
   template {
@@ -87,7 +87,7 @@ resource "google_cloud_run_v2_service" "function" {
 
 # Who may call it, where that is not everybody.
 resource "google_cloud_run_v2_service_iam_member" "caller" {
-  for_each = var.caller == "" ? {} : { caller = var.caller }
+  for_each = { for i, email in var.callers : i => email }
   location = var.common.region
   name     = google_cloud_run_v2_service.function.name
   role     = "roles/run.invoker"

@@ -27,10 +27,10 @@ variable "url" {
   type        = string
 }
 
-variable "caller" {
-  description = "E-mail of the one service account that may call; empty where everybody may, and the function verifies its callers itself."
-  type        = string
-  default     = ""
+variable "callers" {
+  description = "E-mails of the service accounts that alone may call; none where everybody may, and the function verifies its callers itself."
+  type        = list(string)
+  default     = []
 }
 
 variable "env" {
