@@ -28,10 +28,11 @@ type answer struct {
 	code   string
 }
 
-// Where Google Cloud itself keeps strangers from a function it answers 403, and nothing of ours is asked.
+// Where Google Cloud itself keeps strangers from a function it answers 403, or 404 for one that has no way in from outside, and
+// nothing of ours is asked; behind one host for all functions there is no such path.
 var (
 	refused  = []answer{{http.StatusUnauthorized, "unauthenticated"}}
-	isolated = []answer{{http.StatusUnauthorized, "unauthenticated"}, {http.StatusUnauthorized, ""}, {http.StatusForbidden, ""}}
+	isolated = []answer{{http.StatusUnauthorized, "unauthenticated"}, {http.StatusUnauthorized, ""}, {http.StatusForbidden, ""}, {http.StatusNotFound, ""}, {http.StatusNotFound, "not_found"}}
 	nothing  = []answer{{http.StatusNotFound, "not_found"}}
 )
 
