@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -354,6 +355,47 @@ func TestAThirdProviderStandsInTheListsBesideTheOthers(t *testing.T) {
 	v := y.start(w.client, "/connect", object{"book": book, "country": "GB", "provider": toybank.Name})
 	y.kept(w.client, v, y.signIn(v))
 	w.client.refused("/connect", object{"book": book, "country": "US", "provider": toybank.Name}, http.StatusUnprocessableEntity, "country_not_served")
+}
+
+// other is a provider under another name.
+type other struct{ bank.Provider }
+
+func (other) Name() string { return "other" }
+
+func TestAProviderThatIsNotServedForAWhileKeepsItsConnections(t *testing.T) {
+	b := newBench(t)
+	onBooks(b)
+	c, served := b.connections()[0], b.provider
+	b.begin("reconnect", "/", object{"connection": c.ID})
+	asked := b.started.Session
+	b.forget()
+	b.add(meanwhile()...)
+	b.provider = other{served}
+	b.build(slog.Default())
+	b.minutes(2)
+	e, err := posting.Engines.Get(t.Context(), b.store, c.ID)
+	b.must(err)
+	if e.Failure != "provider_not_served" {
+		t.Errorf("the connection's failure is %q", e.Failure)
+	}
+	for path, in := range map[string]object{"reconnect/": {"connection": c.ID}, "connect/accounts": {"connection": c.ID}, "connect/complete": {"session": asked}} {
+		function, below, _ := strings.Cut(path, "/")
+		if status := b.call(function, "/"+below, in, nil); status != http.StatusInternalServerError {
+			t.Errorf("%s: %d", path, status)
+		}
+	}
+	if status := b.call("disconnect", "/", object{"connection": c.ID}, nil); status != http.StatusAccepted {
+		t.Errorf("disconnect: %d", status)
+	}
+	if strings.Contains(b.log.String(), "panic") || len(b.items()) != 1 || len(b.secrets("connection-")) != 1 {
+		t.Errorf("items %v, tokens %v; the log:\n%s", b.items(), b.secrets("connection-"), b.log.String())
+	}
+	b.provider = served
+	b.build(slog.Default())
+	b.minutes(4)
+	if c := b.connections()[0]; c.State != bank.Disconnected || len(b.items()) != 0 || len(b.secrets("connection-")) != 0 {
+		t.Errorf("served again: %+v, items %v", c, b.items())
+	}
 }
 
 func TestEachProvidersWebhooksAreTakenWithItsOwnProofOnly(t *testing.T) {

@@ -188,7 +188,10 @@ func (c *Connect) finish(ctx context.Context, s *bank.Session, hint string) (*ba
 	if err != nil {
 		return s, fmt.Errorf("handle of the session: %w", err)
 	}
-	provider := c.Banks[s.Provider]
+	provider, err := bank.Of(c.Banks, s.Provider)
+	if err != nil {
+		return s, err
+	}
 	out, err := provider.Outcome(ctx, bank.Visit{Handle: handle, Ref: s.Ref, User: session.User(s.Owner), Hint: hint})
 	if err != nil {
 		return s, fmt.Errorf("outcome of the session: %w", err)
@@ -276,7 +279,10 @@ func (c *Connect) discardOnce(ctx context.Context, s *bank.Session) (done bool, 
 	if err != nil && !errors.Is(err, vault.ErrNotFound) {
 		return false, fmt.Errorf("handle of the session: %w", err)
 	}
-	provider := c.Banks[s.Provider]
+	provider, err := bank.Of(c.Banks, s.Provider)
+	if err != nil {
+		return false, err
+	}
 	out, err := provider.Outcome(ctx, bank.Visit{Handle: handle, Ref: s.Ref, User: session.User(s.Owner), Hint: s.Hint})
 	if err != nil {
 		return false, fmt.Errorf("outcome of the session: %w", err)

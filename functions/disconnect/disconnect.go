@@ -124,7 +124,11 @@ func (d *Disconnect) end(ctx context.Context, id string) (done bool, err error) 
 	case err != nil:
 		return false, fmt.Errorf("token of the connection: %w", err)
 	default:
-		if err := d.Banks[conn.Provider].Remove(ctx, token); err != nil {
+		provider, err := bank.Of(d.Banks, conn.Provider)
+		if err != nil {
+			return false, err
+		}
+		if err := provider.Remove(ctx, token); err != nil {
 			return false, fmt.Errorf("revoke at the bank: %w", err)
 		}
 		if err := d.Vault.Destroy(ctx, name); err != nil {

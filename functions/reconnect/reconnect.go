@@ -92,7 +92,11 @@ func (f *Reconnect) lives(ctx context.Context, conn *bank.Connection) (secret.St
 	if err != nil {
 		return token, err
 	}
-	_, err = f.Banks[conn.Provider].Item(ctx, token)
+	provider, err := bank.Of(f.Banks, conn.Provider)
+	if err != nil {
+		return token, err
+	}
+	_, err = provider.Item(ctx, token)
 	switch {
 	case errors.Is(err, bank.ErrGone):
 		return secret.String{}, f.retire(ctx, conn, token)

@@ -22,6 +22,16 @@ type Provider interface {
 	Name() string
 }
 
+// Of finds a provider, or the part of it that a function needs, in a table of those that are served. *Error of Kind OurFault
+// where the configuration no longer has it; its connections wait until it has.
+func Of[T any](table map[string]T, name string) (T, error) {
+	p, served := table[name]
+	if !served {
+		return p, &Error{Kind: OurFault, Code: "provider_not_served"}
+	}
+	return p, nil
+}
+
 // Linker takes people to their bank and ends what came of it.
 type Linker interface {
 	// Begin starts a session at the provider and says where to send the person. ErrUnsupported where Begin.Accounts asks for

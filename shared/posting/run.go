@@ -113,6 +113,7 @@ type run struct {
 
 	met   *bank.Connection // as the event's item was resolved, before the lease was taken
 	conn  *bank.Connection
+	bank  bank.Reader
 	token secret.String
 	feeds map[string][]*bank.Integration // live ones by account key
 	books map[booking]*opened
@@ -318,6 +319,9 @@ func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 		if err != nil {
 			return 0, fmt.Errorf("token of the connection: %w", err)
 		}
+		if r.bank, err = bank.Of(r.p.Banks, r.conn.Provider); err != nil {
+			return 0, err
+		}
 		if err := r.look(ctx); err != nil {
 			return 0, err
 		}
@@ -401,7 +405,7 @@ func (r *run) look(ctx context.Context) error {
 		return nil
 	}
 	item, err := call(ctx, r, BankCall, func(ctx context.Context) (bank.Item, error) {
-		return r.p.Banks[r.conn.Provider].Item(ctx, r.token)
+		return r.bank.Item(ctx, r.token)
 	})
 	if err != nil {
 		return err
@@ -502,7 +506,7 @@ func (r *run) read(ctx context.Context) error {
 			return errBudget
 		}
 		page, err := call(ctx, r, BankCall, func(ctx context.Context) (bank.Page, error) {
-			return r.p.Banks[r.conn.Provider].Changes(ctx, bank.From{Token: r.token, At: r.e.Read.At, Deep: r.e.Read.Deep})
+			return r.bank.Changes(ctx, bank.From{Token: r.token, At: r.e.Read.At, Deep: r.e.Read.Deep})
 		})
 		if err != nil {
 			if err := r.startOver(err); err != nil {

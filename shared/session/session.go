@@ -56,7 +56,11 @@ func (t Token) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", t.R
 func (st *Starter) Start(ctx context.Context, c caller.Caller, s bank.Session, language string, token secret.String) (Started, error) {
 	now := st.Now()
 	s.ID, s.Owner, s.Email, s.State, s.Created = NewID(), c.Sub, c.Email, bank.Open, now
-	begun, err := st.Banks[s.Provider].Begin(ctx, bank.Begin{
+	provider, err := bank.Of(st.Banks, s.Provider)
+	if err != nil {
+		return Started{}, err
+	}
+	begun, err := provider.Begin(ctx, bank.Begin{
 		Session: s.ID, User: User(c.Sub), Country: s.Country, Language: lang(language),
 		Return:  st.Connect + "/complete?session=" + url.QueryEscape(s.ID),
 		Webhook: st.Webhook(s.Provider), Token: token, Accounts: s.Purpose == bank.ToAccounts,
