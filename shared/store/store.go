@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/bkper/automations-portal/shared/store/internal/snapshot"
 )
 
 // Store is a database of documents. All methods are safe for concurrent use. What breaks a rule that is written here, such
@@ -60,7 +62,19 @@ type Document struct {
 	Due time.Time
 	// Expires lets the database delete the document some time after, if it ever does; the zero time keeps it for ever.
 	Expires time.Time
+	// Value is what the Body of a document is made from, where a store keeps that instead; Body is then an empty object.
+	Value *Value
 }
+
+// Value is what a Kind was given, as it was then. It never changes: only a Kind looks into it, and makes copies.
+type Value struct{ of any }
+
+// String tells only that there is one.
+func (*Value) String() string { return "a value" }
+
+// Keeper is a Tx whose store may keep Values, in the memory of a process. Kinds then encode nothing, which is most of what
+// a transaction costs there.
+type Keeper interface{ KeepsValues() bool }
 
 // Query selects documents of one kind: all of them, or those that meet each condition that is set. Field and Due together
 // need a composite index on Firestore; everything else does with the indexes that it makes by itself.
@@ -98,6 +112,21 @@ func (k Kind[T]) Document(v *T) (Document, error) {
 	if err != nil {
 		return Document{}, fmt.Errorf("encode %s: %w", k.Name, err)
 	}
+	return k.document(v, body), nil
+}
+
+// keep is Document for a store that keeps Values.
+func (k Kind[T]) keep(v *T) (Document, error) {
+	now, err := snapshot.Of(v)
+	if err != nil {
+		return Document{}, fmt.Errorf("copy %s: %w", k.Name, err)
+	}
+	d := k.document(v, []byte("{}"))
+	d.Value = &Value{now}
+	return d, nil
+}
+
+func (k Kind[T]) document(v *T, body []byte) Document {
 	d := Document{Kind: k.Name, ID: k.ID(v), Body: body}
 	if k.Index != nil {
 		d.Index = k.Index(v)
@@ -108,7 +137,7 @@ func (k Kind[T]) Document(v *T) (Document, error) {
 	if k.Expires != nil {
 		d.Expires = k.Expires(v)
 	}
-	return d, nil
+	return d
 }
 
 // Decode is the reverse of Document. Members that this version does not know are ignored, since a newer one may have
@@ -118,6 +147,12 @@ func (k Kind[T]) Decode(d Document) (*T, error) {
 		return nil, fmt.Errorf("%s %q: %w", k.Name, d.ID, ErrNotFound)
 	}
 	v := new(T)
+	if d.Value != nil {
+		if err := snapshot.Into(v, d.Value.of); err != nil {
+			return nil, fmt.Errorf("copy %s %q: %w", k.Name, d.ID, err)
+		}
+		return v, nil
+	}
 	if err := json.Unmarshal(d.Body, v); err != nil {
 		return nil, fmt.Errorf("decode %s %q: %w", k.Name, d.ID, err)
 	}
@@ -185,7 +220,11 @@ func (k Kind[T]) Select(tx Tx, q Query) ([]*T, error) {
 
 // Put writes v in a transaction.
 func (k Kind[T]) Put(tx Tx, v *T) error {
-	d, err := k.Document(v)
+	document := k.Document
+	if s, ok := tx.(Keeper); ok && s.KeepsValues() {
+		document = k.keep
+	}
+	d, err := document(v)
 	if err != nil {
 		return err
 	}

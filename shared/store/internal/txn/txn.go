@@ -33,7 +33,12 @@ const (
 
 // isName reports whether s can name a kind or a field: 1 to 40 lower-case letters.
 func isName(s string) bool {
-	return len(s) >= 1 && len(s) <= 40 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == ""
+	for i := range len(s) {
+		if s[i] < 'a' || s[i] > 'z' {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 40
 }
 
 // isID reports whether s has the form of an id: 1 to 200 characters of A-Z a-z 0-9 . _ -
@@ -57,6 +62,7 @@ type Write struct {
 	Terms    []Term // in order, each once
 	Due      time.Time
 	Expires  time.Time
+	Value    *store.Value // of a store that keeps them
 }
 
 // Writes gathers what a body writes and the first thing that it did wrong.
@@ -75,7 +81,7 @@ func (w *Writes) Put(d store.Document) {
 	}
 	w.add(len(d.Body), Write{
 		Kind: d.Kind, ID: d.ID, Body: bytes.Clone(d.Body), Terms: terms,
-		Due: micro(d.Due), Expires: micro(d.Expires),
+		Due: micro(d.Due), Expires: micro(d.Expires), Value: d.Value,
 	})
 }
 
@@ -185,7 +191,7 @@ func check(d store.Document) ([]Term, error) {
 	if err := CheckIDs(d.Kind, d.ID); err != nil {
 		return nil, err
 	}
-	if body := jsontext.Value(d.Body); body.Kind() != '{' || !body.IsValid(jsontext.AllowDuplicateNames(true)) {
+	if body := jsontext.Value(d.Body); d.Value == nil && !isObject(body) {
 		return nil, fmt.Errorf("%s %q: the body is no JSON object", d.Kind, d.ID)
 	}
 	terms, size, err := flatten(d.Index)
@@ -198,8 +204,17 @@ func check(d store.Document) ([]Term, error) {
 	return terms, nil
 }
 
+func isObject(v jsontext.Value) bool {
+	return v.Kind() == '{' && v.IsValid(jsontext.AllowDuplicateNames(true))
+}
+
 // flatten lists the terms of an index and says how many bytes it takes.
 func flatten(index map[string][]string) (terms []Term, size int, err error) {
+	n := 0
+	for _, values := range index {
+		n += len(values)
+	}
+	terms = make([]Term, 0, n)
 	for field, values := range index {
 		if !isName(field) {
 			return nil, 0, fmt.Errorf("%.50q is no field", field)
