@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -473,9 +472,9 @@ func (b *book) formatDate(date string) string {
 	y, m, d := date[:4], date[5:7], date[8:]
 	switch b.DatePattern {
 	case "MM/dd/yyyy":
-		return fmt.Sprintf("%s/%s/%s", m, d, y)
+		return m + "/" + d + "/" + y
 	case "yyyy/MM/dd":
-		return fmt.Sprintf("%s/%s/%s", y, m, d)
+		return y + "/" + m + "/" + d
 	}
-	return fmt.Sprintf("%s/%s/%s", d, m, y)
+	return d + "/" + m + "/" + y
 }

@@ -3,6 +3,7 @@ package bkper
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -11,12 +12,24 @@ import (
 var plainLetters = strings.NewReplacer("ø", "o", "ł", "l", "đ", "d", "ß", "s", "æ", "ae", "ı", "i", "ħ", "h")
 
 func stripMarks(s string) string {
+	if isASCII(s) {
+		return strings.ToLower(s)
+	}
 	return plainLetters.Replace(strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Mn, r) {
 			return -1
 		}
 		return r
 	}, norm.NFD.String(strings.ToLower(s))))
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // Normalize returns the form in which Bkper compares names: lower case without diacritics, each run of spaces, hyphens
