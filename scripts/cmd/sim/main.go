@@ -50,13 +50,15 @@ func run(first, seeds uint64) int {
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
+			var runner sim.Runner
+			defer runner.Close()
 			for {
 				n := next.Add(1) - 1
 				if n >= seeds || worst.Load() != nil {
 					return
 				}
 				var v *sim.Violation
-				if errors.As(sim.Run(first+n), &v) {
+				if errors.As(runner.Run(first+n), &v) {
 					lowest(&worst, v)
 				}
 				done.Add(1)

@@ -36,13 +36,24 @@ type Violation struct {
 // Error says which history broke what.
 func (v *Violation) Error() string { return fmt.Sprintf("seed %d: %s", v.Seed, v.Reason) }
 
-// Run runs the history of a seed. A *Violation is the only error.
-func Run(seed uint64) error { return run(seed, nil) }
+// Runner runs histories one after another; the zero value is ready to use.
+type Runner struct{ crew crew }
 
-// Replay runs it again and writes down what happens.
+// Run runs the history of a seed. A *Violation is the only error.
+func (r *Runner) Run(seed uint64) error {
+	_, err := r.run(seed, memory.NewOfValues(), nil)
+	return err
+}
+
+// Close ends what a Runner keeps between histories.
+func (r *Runner) Close() { r.crew.close() }
+
+// Replay runs a history and writes down what happens.
 func Replay(seed uint64) error {
+	var r Runner
+	defer r.Close()
 	var trace strings.Builder
-	err := run(seed, &trace)
+	_, err := r.run(seed, memory.NewOfValues(), &trace)
 	var v *Violation
 	if errors.As(err, &v) {
 		v.Trace = trace.String()
@@ -50,27 +61,18 @@ func Replay(seed uint64) error {
 	return err
 }
 
-func run(seed uint64, trace *strings.Builder) error {
-	h := &history{world: newWorld(seed, trace)}
-	defer h.close()
+func (r *Runner) run(seed uint64, documents *memory.Store, trace *strings.Builder) (life, error) {
+	h := &history{world: newWorld(&r.crew, seed, trace), store: documents}
+	defer h.dismiss()
 	h.begin()
 	err := h.live()
 	if err == nil && len(h.broken) > 0 {
 		err = errors.New(h.broken[0])
 	}
 	if err != nil {
-		return &Violation{Seed: seed, Reason: err.Error()}
+		err = &Violation{Seed: seed, Reason: err.Error()}
 	}
-	return nil
-}
-
-// traceOf writes down what happens in the history of a seed.
-func traceOf(seed uint64) string {
-	var trace strings.Builder
-	if err := run(seed, &trace); err != nil {
-		fmt.Fprintln(&trace, err)
-	}
-	return trace.String()
+	return h.had, err
 }
 
 const (
@@ -80,10 +82,17 @@ const (
 	password   = "pass_good"
 )
 
-// history is the world with what lives in it.
+// history is the world with what lives in it: one person with one connection to a bank of one or two accounts, which feed
+// one or two Books each from a start date of its own, for five minutes to three hours.
+//
+// Meanwhile the bank adds, settles, amends, names anew and takes back rows, also between the pages of one read; webhooks are
+// lost, late, doubled and shuffled; at each outside call a process is slow, fails before or after the effect, dies, or
+// sleeps beyond its lease; the person edits and trashes records, saves, pauses and removes integrations, and replaces the
+// item by a new one. TestHistoriesAreFull says how much of each there is at least. Then nothing goes wrong any more, and what the Books hold must be what the
+// bank has.
 type history struct {
 	*world
-	store  *memory.Store // without faults, for people and checks
+	store  *memory.Store // without faults, for people
 	bank   *plaid.Bank
 	books  *bkper.Service
 	reader reader
@@ -139,7 +148,6 @@ type want struct {
 func (h *history) begin() {
 	h.faults = []float64{0, 0.005, 0.02, 0.06}[h.rng.IntN(4)]
 	h.noise = h.chance(0.7)
-	h.store = memory.New()
 	clock := func() time.Time { return h.now }
 	h.bank = plaid.NewBank(plaid.Config{Now: clock, Rand: rand.New(rand.NewPCG(h.rng.Uint64(), 1)),
 		InitialDelay: h.between(0, 20*time.Second), HistoricalDelay: h.between(20*time.Second, 5*time.Minute)})
@@ -310,7 +318,7 @@ func (h *history) connect() {
 }
 
 func (h *history) update(body func(tx store.Tx) error) {
-	must(h.store.Update(context.Background(), body))
+	must(h.store.Update(timeless{}, body))
 }
 
 func (h *history) ring() { h.broker.send(events.Message{Connection: connection}) }
@@ -341,6 +349,7 @@ func (h *history) save(f *feed, paused bool) {
 		f.least = f.from
 	}
 	f.stirred = f.stirred || paused
+	h.had.saves++
 	h.log("saved %s from %s pending %v paused %v", f.id[:6], f.from, f.pending, paused)
 	h.ring()
 }
@@ -359,8 +368,9 @@ func (h *history) remove(f *feed) {
 		return store.Integrations.Put(tx, i)
 	})
 	f.live, f.stirred = false, true
+	h.had.removals++
 	h.log("removing %s", f.id[:6])
-	stopped, err := posting.AwaitStop(context.Background(), h.store, connection, mark, func() time.Time { return h.now }, h.Sleep)
+	stopped, err := posting.AwaitStop(timeless{}, h.store, connection, mark, func() time.Time { return h.now }, h.Sleep)
 	must(err)
 	f.silent = stopped && !f.live
 	h.log("remove answered %v", stopped)
@@ -380,7 +390,7 @@ func (h *history) renew() {
 		return store.Connections.Put(tx, c)
 	})
 	for {
-		stopped, err := posting.AwaitStop(context.Background(), h.store, connection, mark, func() time.Time { return h.now }, h.Sleep)
+		stopped, err := posting.AwaitStop(timeless{}, h.store, connection, mark, func() time.Time { return h.now }, h.Sleep)
 		must(err)
 		if stopped {
 			break
@@ -388,6 +398,7 @@ func (h *history) renew() {
 	}
 	must(h.bank.RemoveItem(h.tokens[vault.ConnectionToken(connection)].Reveal()))
 	delete(h.tokens, vault.ConnectionToken(connection))
+	h.had.renewals++
 	h.log("disconnected")
 	h.sleep(h.between(0, 20*time.Minute))
 	for _, r := range h.rows {
@@ -420,6 +431,7 @@ func (h *history) addRow(pending, old bool) {
 	must(err)
 	r.id = ids[0]
 	h.rows = append(h.rows, r)
+	h.had.rows++
 	h.log("bank: new row %s pending %v %s", r.token, pending, amount)
 }
 
@@ -462,6 +474,7 @@ func (h *history) amend(r *row) {
 	amount := decimal.New(int64(1+h.rng.IntN(5000)), -2)
 	must(h.bank.Amend(r.id, plaid.Amendment{Amount: &amount}))
 	r.amended, r.adrift = true, r.adrift || h.renewed
+	h.had.changes++
 	h.log("bank: %s is now %s", r.token, amount)
 	h.announce()
 }
@@ -470,6 +483,7 @@ func (h *history) amend(r *row) {
 func (h *history) vanish(r *row) {
 	must(h.bank.Vanish(r.id))
 	r.gone = true
+	h.had.changes++
 	h.log("bank: %s vanishes", r.token)
 	h.announce()
 }
@@ -491,6 +505,7 @@ func (h *history) move() {
 			id, err := h.bank.Settle(r.id, s)
 			must(err)
 			r.id, r.pending = id, false
+			h.had.changes++
 			h.log("bank: %s settles %+v", r.token, s)
 		}
 	case 8:
@@ -504,12 +519,14 @@ func (h *history) move() {
 	case 10:
 		if r := h.pick(func(r *row) bool { return !r.pending }); r != nil && h.chance(0.5) {
 			must(h.bank.Churn(r.id))
+			h.had.changes++
 			h.log("bank: %s is named anew", r.token)
 		}
 	case 11:
 		items := h.bank.Items()
 		if len(items) > 0 && h.chance(0.5) {
 			must(h.bank.ForceMutation(items[len(items)-1].ID, 1+h.rng.IntN(2)))
+			h.had.changes++
 			h.log("bank: pages will be disturbed")
 		}
 		for range 1 + h.rng.IntN(6) {
@@ -529,9 +546,14 @@ func (h *history) move() {
 func (h *history) announce() {
 	h.bank.Announce()
 	for _, w := range h.bank.Drain() {
-		if w.Code == "SYNC_UPDATES_AVAILABLE" && !h.chance(h.broker.lost) {
-			h.broker.send(events.Message{Provider: "bank", Item: w.ItemID})
+		if w.Code != "SYNC_UPDATES_AVAILABLE" {
+			continue
 		}
+		if h.chance(h.broker.lost) {
+			h.had.lost++
+			continue
+		}
+		h.broker.send(events.Message{Provider: "bank", Item: w.ItemID})
 	}
 }
 
@@ -560,6 +582,7 @@ func (h *history) hand() {
 		}
 		if _, err := hand.Edit(t.ID, bkper.Edit{Amount: &amount}); err == nil {
 			f.touched[t.ID], f.wants[t.ID] = true, want{decimal.RequireFromString(amount), h.now}
+			h.had.hands++
 			h.log("person: %s %q is now %s", t.ID, t.Description, amount)
 			h.amendToo(t)
 		}
@@ -567,12 +590,14 @@ func (h *history) hand() {
 		text := t.Description + " seen"
 		if _, err := hand.Edit(t.ID, bkper.Edit{Description: &text}); err == nil {
 			f.touched[t.ID] = true
+			h.had.hands++
 			h.log("person: %s is now %q", t.ID, text)
 			h.amendToo(t)
 		}
 	case 2:
 		if _, err := hand.Trash(t.ID); err == nil {
 			f.bin(t)
+			h.had.hands++
 			h.log("person: trashes %s %q", t.ID, t.Description)
 		}
 	}
@@ -589,6 +614,7 @@ func (h *history) trashes() {
 			if !bkper.True(t.Trashed) && f.has(t) && h.chance(0.5) {
 				if _, err := hand.Trash(t.ID); err == nil {
 					f.bin(t)
+					h.had.hands++
 					h.log("person: trashes the new %s %q", t.ID, t.Description)
 				}
 				return
@@ -714,7 +740,7 @@ func (h *history) repeat(name string, times int, span time.Duration, do func()) 
 	}
 }
 
-// schedule is sync, once a minute, and the bank's own clock.
+// schedule is sync, once a minute, and the bank's own clock. Minutes in which nothing can be due are passed over.
 func (h *history) schedule(span time.Duration) {
 	h.spawn("sync", 0, func() {
 		for until := h.now.Add(span); h.now.Before(until); h.sleep(time.Minute) {
@@ -722,35 +748,36 @@ func (h *history) schedule(span time.Duration) {
 				h.bank.Tick()
 				h.announce()
 			}
-			due, err := posting.Rings(context.Background(), h.store, h.now, 10)
+			engines, err := posting.Rings(timeless{}, h.store, until.Add(24*time.Hour), 10)
 			must(err)
-			for _, e := range due {
-				h.broker.send(events.Message{Connection: e.Connection})
+			next := until
+			for _, e := range engines {
+				if !e.Due.After(h.now) {
+					h.broker.send(events.Message{Connection: e.Connection})
+				}
+				next = earlier(next, e.Due)
 			}
-			if len(due) == 0 && h.calm {
-				h.rest(until)
-			}
+			h.rest(earlier(next, h.bank.Due()))
 		}
 	})
 }
 
-// rest passes the minutes in which nothing can be due.
-func (h *history) rest(until time.Time) {
-	engines, err := posting.Rings(context.Background(), h.store, until.Add(24*time.Hour), 1)
-	must(err)
-	next := h.bank.Due()
-	if len(engines) > 0 && (next.IsZero() || engines[0].Due.Before(next)) {
-		next = engines[0].Due
-	}
-	if next.IsZero() || next.After(until) {
-		next = until
-	}
-	if len(h.queue) > 0 && h.queue[0].wake.Before(next) { // whoever is still at work may make something due
-		next = h.queue[0].wake
+// rest passes whole minutes until something is due or somebody is at work, who may make something due.
+func (h *history) rest(next time.Time) {
+	if len(h.queue) > 0 {
+		next = earlier(next, start.Add(h.queue[0].wake))
 	}
 	if wait := next.Sub(h.now).Truncate(time.Minute); wait > 0 {
 		h.sleep(wait)
 	}
+}
+
+// earlier gives the first of two times, of which the second may be none.
+func earlier(one, other time.Time) time.Time {
+	if other.IsZero() || one.Before(other) {
+		return one
+	}
+	return other
 }
 
 // atBank is what the bank has of a token now.

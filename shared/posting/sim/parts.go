@@ -229,9 +229,9 @@ func (b books) Find(_ context.Context, token secret.String, book string, q ledge
 	if f == before {
 		return ledger.Found{}, &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: errFault}
 	}
-	text := fmt.Sprintf("account:'%s' after:%s before:%s", q.Account, q.From, q.To.AddDays(1))
-	if q.RemoteID != "" {
-		text = fmt.Sprintf("remoteId:'%s'", q.RemoteID)
+	text := "remoteId:'" + q.RemoteID + "'"
+	if q.RemoteID == "" {
+		text = fmt.Sprintf("account:'%s' after:%s before:%s", q.Account, q.From, q.To.AddDays(1))
 	}
 	if q.Trashed {
 		text += " is:trashed"
@@ -261,8 +261,11 @@ func (b books) Write(_ context.Context, token secret.String, book string, op led
 		if op == ledger.Create {
 			in[i].Draft = new(true)
 		}
-		b.w.log("ledger %s in %s: %s %s %s %q %v", op, book[:6], t.ID, t.Date, t.Amount, t.Description, t.RemoteIDs)
+		if b.w.trace != nil {
+			b.w.log("ledger %s in %s: %s %s %s %q %v", op, book[:6], t.ID, t.Date, t.Amount, t.Description, t.RemoteIDs)
+		}
 	}
+	b.w.had.writes++
 	b.wrote(book, op, batch)
 	var out []bkper.Transaction
 	var err error
@@ -333,6 +336,22 @@ func (grants) Fresh(_ context.Context, sub string) (secret.String, error) {
 	return secret.New(sub), nil
 }
 
+// timeless is a context that never ends, whatever time-outs are derived from it: the history has a clock of its own. Its
+// deadline has passed long ago, so that package context starts no timers for them.
+type timeless struct{}
+
+// Deadline implements context.Context.
+func (timeless) Deadline() (time.Time, bool) { return time.Time{}, true }
+
+// Done implements context.Context.
+func (timeless) Done() <-chan struct{} { return nil }
+
+// Err implements context.Context.
+func (timeless) Err() error { return nil }
+
+// Value implements context.Context.
+func (timeless) Value(any) any { return nil }
+
 // broker delivers at least once, late, twice and in any order; a refused message comes again.
 type broker struct {
 	w    *world
@@ -363,13 +382,14 @@ func (b *broker) deliver(m events.Message, attempt int) {
 	}
 	wait += time.Duration(attempt-1) * 10 * time.Second
 	b.w.spawn(fmt.Sprintf("poster%d", b.w.order), wait, func() {
+		b.w.had.events++
 		acknowledged := false
 		defer func() {
 			if !acknowledged && attempt < 50 {
 				b.deliver(m, attempt+1)
 			}
 		}()
-		err := b.post(context.Background(), m)
+		err := b.post(timeless{}, m)
 		acknowledged = err == nil
 		if err != nil {
 			b.w.log("event refused: %v", err)
