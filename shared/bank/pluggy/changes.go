@@ -36,8 +36,10 @@ const (
 	maxTold = 10_000
 	// maxHops bounds the pages of one account: a million rows.
 	maxHops = 2_000
-	// quiet is how many accounts without news one call looks at.
-	quiet = 8
+	// pageRows is how many rows end a page, which may hold several accounts.
+	pageRows = 500
+	// requests is how many looks at accounts one page may take.
+	requests = 8
 )
 
 // cursor is what Page.Next stands for: how far each account was read, and the read under way.
@@ -138,7 +140,7 @@ func (r *reader) read(ctx context.Context, from bank.From) error {
 		return &bank.Error{Kind: bank.RetryAfter, Code: "ITEM_UPDATING", After: time.Minute}
 	}
 	r.page.Complete = read.Complete
-	for n := 0; len(read.Left) > 0 && n < quiet && !r.told(); n++ {
+	for n := 0; len(read.Left) > 0 && n < requests && !r.full(); n++ {
 		index := slices.IndexFunc(r.accounts, func(a bank.Account) bool { return a.ID == read.Left[0] })
 		if index < 0 {
 			read.next() // closed since the read began
@@ -167,9 +169,9 @@ func (r *reader) begin(from bank.From, now time.Time) {
 	r.at.Read = read
 }
 
-// told reports whether the page says something.
-func (r *reader) told() bool {
-	return len(r.page.Changed)+len(r.page.Unusable)+len(r.page.Retold) > 0
+// full reports whether the page says enough.
+func (r *reader) full() bool {
+	return len(r.page.Retold) > 0 || len(r.page.Changed)+len(r.page.Unusable) >= pageRows
 }
 
 func (r *reader) end() (err error) {
