@@ -87,7 +87,7 @@ func run(file string, out io.Writer) error {
 // write writes one country a line, those without a code first.
 func write(out io.Writer, drawn map[string]string) error {
 	_, bottom := miller(0, south)
-	lines := []string{fmt.Sprintf(`"viewBox":"0 0 %.0f %.0f"`, width, bottom)}
+	lines := []string{fmt.Sprintf(`"viewBox":"20 0 %.0f %.0f"`, width+40, bottom)} // the east of Siberia lies beyond the edge
 	for _, code := range slices.Sorted(maps.Keys(drawn)) {
 		lines = append(lines, fmt.Sprintf("%q:%q", code, drawn[code]))
 	}
@@ -124,12 +124,18 @@ func (t *topology) project() [][]point {
 		for _, delta := range arc {
 			at[0], at[1] = at[0]+delta[0], at[1]+delta[1]
 			x, y := miller(at[0]*t.Transform.Scale[0]+t.Transform.Translate[0], at[1]*t.Transform.Scale[1]+t.Transform.Translate[1])
+			if len(line) > 0 {
+				x = beside(x, line[len(line)-1].x)
+			}
 			line = append(line, point{x, y})
 		}
 		all = append(all, simplify(line))
 	}
 	return all
 }
+
+// beside moves x round the world to where it lies next to another: outlines cross the edge of the drawing.
+func beside(x, other float64) float64 { return x - width*math.Round((x-other)/width) }
 
 // simplify is Douglas and Peucker's algorithm.
 func simplify(line []point) []point {
@@ -177,11 +183,29 @@ func (g geometry) rings(arcs [][]point) ([][]point, error) {
 				arc = slices.Clone(arc)
 				slices.Reverse(arc)
 			}
-			ring = append(ring, arc[:len(arc)-1]...)
+			for _, p := range arc[:len(arc)-1] {
+				if len(ring) > 0 {
+					p.x = beside(p.x, ring[len(ring)-1].x)
+				}
+				ring = append(ring, p)
+			}
 		}
-		rings = append(rings, ring)
+		rings = append(rings, inside(ring))
 	}
 	return rings, err
+}
+
+// inside moves a ring round the world so that most of it lies on the drawing.
+func inside(ring []point) []point {
+	sum := 0.0
+	for _, p := range ring {
+		sum += p.x
+	}
+	by := width * math.Floor(sum/float64(len(ring))/width)
+	for i := range ring {
+		ring[i].x -= by
+	}
+	return ring
 }
 
 // area is the surface that a ring encloses.
