@@ -3,6 +3,7 @@ package portal_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -303,4 +304,56 @@ func TestAttentionShowsWhatAPersonMustLookAtToWhoSeesTheBook(t *testing.T) {
 	} {
 		w.call(asked(webtest.Bad(t.Context()), http.MethodGet, "/portal/attention?"+query, ""), status, nil)
 	}
+}
+
+func TestAnOwnerSeesWhatHangsOnAConnectionAndNobodyElseDoes(t *testing.T) {
+	w := newWorld(t)
+	connection, i := w.linked()
+	w.update(func(tx store.Tx) error {
+		c, err := store.Connections.Load(tx, connection)
+		if err != nil {
+			return err
+		}
+		e, err := posting.Load(tx, connection)
+		if err != nil {
+			return err
+		}
+		c.NewAccounts, e.Synced = true, time.Now()
+		return errors.Join(store.Connections.Put(tx, c), posting.Engines.Put(tx, e))
+	})
+	type shown struct {
+		Connections  []shownWhole
+		Integrations []shownIntegration
+		Offered      []shownWhole
+		Former       []shownIntegration
+	}
+	var mine, ofBook shown
+	w.get("/portal/connections", &mine)
+	if c := mine.Connections; len(c) != 1 || !c[0].New_accounts || len(c[0].Integrations) != 1 || c[0].Integrations[0].ID != i.ID || c[0].Next_sync == "" {
+		t.Errorf("mine: %+v", mine)
+	}
+	w.update(func(tx store.Tx) error {
+		c, err := store.Connections.Load(tx, connection)
+		if err != nil {
+			return err
+		}
+		c.Owner = "bob"
+		return store.Connections.Put(tx, c)
+	})
+	w.get("/portal/integrations?book=b1", &ofBook)
+	if c := ofBook.Offered; len(c) != 1 || c[0].New_accounts || len(c[0].Integrations) != 0 || len(ofBook.Former) != 0 {
+		t.Errorf("somebody else's: %+v", ofBook)
+	}
+	w.post("/remove", fmt.Sprintf(`{"integration":%q}`, i.ID), 200, nil)
+	var after shown
+	w.get("/portal/integrations?book=b1", &after)
+	if len(after.Integrations) != 0 || len(after.Former) != 1 || after.Former[0].Status != "removed" {
+		t.Errorf("after: %+v", after)
+	}
+}
+
+type shownWhole struct {
+	New_accounts bool
+	Next_sync    string
+	Integrations []shownIntegration
 }

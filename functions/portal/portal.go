@@ -87,7 +87,41 @@ func (p *Portal) connections(ctx context.Context, who caller.Caller, _ Nothing) 
 	if err != nil {
 		return Connections{}, err
 	}
-	return p.shown(ctx, who, mine)
+	list, err := p.shown(ctx, who, mine)
+	if err != nil {
+		return list, err
+	}
+	return list, p.addUses(ctx, list.Connections, mine)
+}
+
+// addUses tells of each connection which integrations hang on it, in whichever Book.
+func (p *Portal) addUses(ctx context.Context, views []view.Connection, conns []*bank.Connection) error {
+	const most = 30 // values of a query
+	byID := map[string]*bank.Connection{}
+	at := map[string]int{}
+	var ids []string
+	for _, c := range conns {
+		byID[c.ID], ids = c, append(ids, c.ID)
+	}
+	for n, v := range views {
+		at[v.ID] = n
+	}
+	for some := range slices.Chunk(ids, most) {
+		is, err := store.Integrations.Find(ctx, p.Store, store.Query{Field: store.ByConnection, Any: some})
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(is, byName)
+		for _, i := range is {
+			v := &views[at[i.Connection]]
+			v.Integrations = append(v.Integrations, view.OfIntegration(i, byID[i.Connection], nil))
+		}
+	}
+	return nil
+}
+
+func byName(a, b *bank.Integration) int {
+	return strings.Compare(a.Bank.Name+a.Of.Name+a.ID, b.Bank.Name+b.Of.Name+b.ID)
 }
 
 func (p *Portal) shown(ctx context.Context, who caller.Caller, conns []*bank.Connection) (Connections, error) {
@@ -139,6 +173,19 @@ type OfBook struct {
 type Integrations struct {
 	Integrations []view.Integration `json:"integrations"`
 	Offered      []view.Connection  `json:"offered"`
+	Former       []view.Integration `json:"former,omitempty"` // that were removed, for Link's replaces
+}
+
+// split parts what records from what was removed.
+func split(is []*bank.Integration) (live, former []*bank.Integration) {
+	for _, i := range is {
+		if i.State == bank.Live {
+			live = append(live, i)
+		} else {
+			former = append(former, i)
+		}
+	}
+	return live, former
 }
 
 // integrations lists, for any collaborator who sees the Book, its integrations with their progress; for its editors, also
@@ -153,10 +200,9 @@ func (p *Portal) integrations(ctx context.Context, who caller.Caller, r OfBook) 
 	if err != nil {
 		return list, err
 	}
-	is = slices.DeleteFunc(is, func(i *bank.Integration) bool { return i.State != bank.Live })
-	slices.SortFunc(is, func(a, b *bank.Integration) int {
-		return strings.Compare(a.Bank.Name+a.Of.Name+a.ID, b.Bank.Name+b.Of.Name+b.ID)
-	})
+	live, former := split(is)
+	is = live
+	slices.SortFunc(is, byName)
 	var ids []string
 	for _, i := range is {
 		if !slices.Contains(ids, i.Connection) {
@@ -176,6 +222,9 @@ func (p *Portal) integrations(ctx context.Context, who caller.Caller, r OfBook) 
 	}
 	if !book.Permission.Edits() {
 		return list, nil
+	}
+	for _, i := range former {
+		list.Former = append(list.Former, view.OfIntegration(i, nil, nil))
 	}
 	offered, err := store.Connections.Find(ctx, p.Store, store.Query{Field: store.ByBook, Any: []string{r.Book}})
 	if err != nil {
@@ -349,9 +398,6 @@ type Asked struct {
 // Status is 202: the work is done elsewhere.
 func (Asked) Status() int { return http.StatusAccepted }
 
-// often is how long a connection rests between two looks that people ask for.
-const often = 2 * time.Minute
-
 // sync rings. It never uses the provider's refresh, which is paid by the call.
 func (p *Portal) sync(ctx context.Context, who caller.Caller, r SyncNow) (Asked, error) {
 	conn, err := p.mayRing(ctx, who, r)
@@ -366,7 +412,7 @@ func (p *Portal) sync(ctx context.Context, who caller.Caller, r SyncNow) (Asked,
 		return Asked{}, err
 	}
 	if e := engines[conn.ID]; e != nil {
-		if rest := e.Synced.Add(often).Sub(p.Now()); rest > 0 {
+		if rest := e.Synced.Add(view.Rest).Sub(p.Now()); rest > 0 {
 			return Asked{}, &web.Problem{Status: http.StatusTooManyRequests, Code: "just_synced", After: rest,
 				Detail: "The bank was read a moment ago, and all it had is in the Book. Ask again in two minutes."}
 		}

@@ -24,8 +24,16 @@ type Connection struct {
 	Offered        []string  `json:"offered,omitempty"` // for the owner alone
 	ConsentExpires time.Time `json:"consent_expires,omitzero"`
 	LastSync       time.Time `json:"last_sync,omitzero"`
+	NextSync       time.Time `json:"next_sync,omitzero"` // when Sync now is allowed again; none where it is
 	Created        time.Time `json:"created"`
+
+	// For the owner alone, like Offered.
+	NewAccounts  bool          `json:"new_accounts,omitzero"`  // the bank has accounts that were not shared yet
+	Integrations []Integration `json:"integrations,omitempty"` // what Disconnect would stop, in whichever Book
 }
+
+// Rest is how long a connection rests between two looks at the bank that people ask for.
+const Rest = 2 * time.Minute
 
 // Account is a bank account.
 type Account struct {
@@ -62,9 +70,12 @@ func OfConnection(c *bank.Connection, e *posting.Engine, sub string, now time.Ti
 	failures := 0
 	if e != nil {
 		v.LastSync, failures = e.Synced, e.Failures
+		if next := e.Synced.Add(Rest); next.After(now) {
+			v.NextSync = next
+		}
 	}
 	if v.Mine {
-		v.Offered = c.Offered
+		v.Offered, v.NewAccounts = c.Offered, c.NewAccounts
 	}
 	v.Status, v.Message = status(c, failures, now)
 	for _, a := range c.Accounts {
