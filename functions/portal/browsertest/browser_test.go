@@ -163,6 +163,8 @@ func (p *person) open(address string) screen {
 	}
 	p.t.Cleanup(cancel)
 	b := p.attach(ctx)
+	// Windows that a page opens have the size that it gave them.
+	b.try("set the size of a window", call(ctx, emulation.SetDeviceMetricsOverride, p.look.screen()))
 	b.goTo(address)
 	return b
 }
@@ -178,7 +180,6 @@ func (p *person) attach(ctx context.Context) screen {
 		call(ctx, accessibility.Enable, chromedp.Void{}),
 		call(ctx, log.Enable, chromedp.Void{}),
 		call(ctx, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: p.b.agent, AcceptLanguage: p.look.languages}),
-		call(ctx, emulation.SetDeviceMetricsOverride, p.look.screen()),
 		call(ctx, emulation.SetEmulatedMedia, p.look.media()),
 	} {
 		b.try("set a window up", err)
@@ -335,10 +336,23 @@ func wait(t *testing.T, what string, reason func() string, shown *window) {
 	}
 }
 
+// capture tries again where the window was on its way to another page, for which Chromium may wait in vain.
+func (b *window) capture() (image []byte, err error) {
+	for range 5 {
+		ctx, cancel := context.WithTimeout(b.ctx, 2*time.Second)
+		image, err = chromedp.Run(ctx, chromedp.CaptureScreenshot())
+		cancel()
+		if err == nil {
+			break
+		}
+	}
+	return image, err
+}
+
 // picture keeps what a screen looks like.
 func (b *window) picture(name string) {
 	b.t.Helper()
-	image, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	image, err := b.capture()
 	if err != nil {
 		b.t.Errorf("take a picture of %s: %v", name, err)
 		return

@@ -72,9 +72,3 @@ func TestTheSandboxsBookIsUsableInTheDarkOnAPhone(t *testing.T) {
 	b.click("link", "Back")
 	b.get("link", "Edit COFFEE")
 }
-
-// signIn chooses an account on the sandbox's sign-in page of Google.
-func (b screen) signIn(email string) {
-	b.t.Helper()
-	b.click("button", "… <"+email+">")
-}

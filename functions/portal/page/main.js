@@ -48,7 +48,7 @@ function shell() {
   const { section } = place();
   const dialog = dialogs[state.dialog?.kind];
   return h('div', { class: 'shell' },
-    h('div', { class: 'panel' },
+    h('header', { class: 'panel' },
       brand(),
       switcher(),
       h('nav', { 'aria-label': t('portal') }, h('ul', null, Object.keys(sections).map((name) =>
