@@ -53,32 +53,27 @@ resource "google_compute_url_map" "portal" {
   count = local.once
   name  = "automations-portal"
 
-  default_url_redirect {
-    host_redirect          = var.domain
-    path_redirect          = "/portal/"
-    https_redirect         = true
-    redirect_response_code = "SEE_OTHER"
-    strip_query            = false
-  }
+  # The portal answers for all that is not there.
+  default_service = google_compute_backend_service.function["portal"].id
+
   host_rule {
     hosts        = [var.domain]
     path_matcher = "functions"
   }
   path_matcher {
-    name = "functions"
-    default_url_redirect {
-      path_redirect          = "/portal/"
-      https_redirect         = true
-      redirect_response_code = "SEE_OTHER"
-      strip_query            = false
-    }
-    path_rule {
-      paths = ["/openapi.json"]
-      url_redirect {
-        path_redirect          = "/portal/openapi.json"
-        https_redirect         = true
-        redirect_response_code = "TEMPORARY_REDIRECT"
-        strip_query            = true
+    name            = "functions"
+    default_service = google_compute_backend_service.function["portal"].id
+
+    dynamic "path_rule" {
+      for_each = { "/" = "/portal/", "/openapi.json" = "/portal/openapi.json" }
+      content {
+        paths = [path_rule.key]
+        url_redirect {
+          path_redirect          = path_rule.value
+          https_redirect         = true
+          redirect_response_code = "TEMPORARY_REDIRECT"
+          strip_query            = false
+        }
       }
     }
     dynamic "path_rule" {

@@ -3,7 +3,8 @@
 resource "google_secret_manager_secret" "setting" {
   for_each            = toset(flatten(values(local.secrets)))
   secret_id           = each.key
-  deletion_protection = false # a value can be set again; tokens of banks, which cannot, are made by the functions
+  labels              = { kept-for = "functions" } # by which scripts/deploy finds them
+  deletion_protection = false                      # a value can be set again; tokens of banks, which cannot, are made by the functions
   replication {
     auto {}
   }
