@@ -25,6 +25,7 @@ func (s *Server) routes() {
 	s.accountRoutes()
 	s.transactionRoutes()
 	s.webhookRoutes()
+	s.pageRoutes()
 	s.controlRoutes()
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, nil, refuse(http.StatusNotFound, "", "Cannot %s %s", r.Method, r.URL.Path))

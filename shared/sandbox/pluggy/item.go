@@ -90,6 +90,7 @@ type item struct {
 	err                           *ItemError
 	ended                         time.Time // last execution
 	failedLogins, errors, retries int
+	runs                          int    // executions that ended in this process
 	approved                      bool   // USER_AUTHORIZATION_PENDING is over
 	broken                        string // execution status in which every execution ends
 	providerMessage               string // of broken
@@ -298,6 +299,7 @@ func (b *Bank) finish(it *item, execution string) {
 	first := it.lastUpdated.IsZero()
 	it.status, it.execution, it.left = b.statusAfter(execution), execution, nil
 	it.deadline, it.ended, it.updated = time.Time{}, now, now
+	it.runs++
 	b.touch(it)
 	if execution != success && execution != partialSuccess {
 		b.fail(it, execution)

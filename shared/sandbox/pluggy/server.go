@@ -70,12 +70,13 @@ type Server struct {
 	limits *limiter
 	faults []*Fault
 	hooks  hooks
-	wake   chan struct{} // one slot: the sender looks again
+	visits map[string]*visit // by id
+	wake   chan struct{}     // one slot: the sender looks again
 }
 
 // New returns a Server with the state on the disk, if any. It fails if that state cannot be read.
 func New(o Options) (*Server, error) {
-	s := &Server{opts: o, log: o.Log, wake: make(chan struct{}, 1), limits: newLimiter()}
+	s := &Server{opts: o, log: o.Log, wake: make(chan struct{}, 1), limits: newLimiter(), visits: map[string]*visit{}}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
