@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type Complete struct {
 type Completed struct {
 	State      string           `json:"state"` // a bank.SessionState
 	Message    string           `json:"message"`
+	Reason     string           `json:"reason,omitempty"` // of open and cancelled: a bank.Cause
 	Connection *view.Connection `json:"connection,omitempty"`
 }
 
@@ -51,9 +53,20 @@ var messages = map[bank.SessionState]string{
 	bank.Lost:       "The bank agreed, but its answer was lost, so this connection cannot be used. Connect the bank again; our support has been told.",
 }
 
+// causes are why a visit was cancelled, as sentences.
+var causes = map[bank.Cause]string{
+	bank.BadCredentials: "The bank did not accept the user name, the password or the code. Make sure that they work at the bank itself, then start again.",
+	bank.BankDown:       "The bank does not answer at the moment. Try again later today.",
+	bank.TooLate:        "The bank's sign-in took too long, and has ended. Start again.",
+	bank.Unreadable:     "This bank does not let its accounts be read in this way. Import a file of the bank instead.",
+}
+
 // message is the state of a session as a sentence. One that was cancelled after a candidate had been chosen is one whose
 // exchange the provider refused.
 func message(s *bank.Session) string {
+	if why := causes[s.Cause]; s.State == bank.Cancelled && why != "" {
+		return why
+	}
 	if s.State == bank.Cancelled && s.Candidate != "" {
 		return "The bank's sign-in took too long, or was refused. Start again."
 	}
@@ -79,6 +92,9 @@ func (c *Connect) complete(ctx context.Context, who caller.Caller, r Complete) (
 
 func (c *Connect) completed(ctx context.Context, who caller.Caller, s *bank.Session) (Completed, error) {
 	done := Completed{State: string(s.State), Message: message(s)}
+	if s.State == bank.Open || s.State == bank.Cancelled {
+		done.Reason = string(s.Cause)
+	}
 	id := s.Connection
 	if s.State == bank.Duplicate {
 		id = s.Duplicate
@@ -128,7 +144,7 @@ func (c *Connect) later(ctx context.Context, s *bank.Session, hint string) error
 		case s.State.Final():
 			return false
 		case now.After(s.Forgotten) && s.State == bank.Open:
-			s.State, s.Vain = bank.Cancelled, s.Hint != ""
+			s.State, s.Cause, s.Vain = bank.Cancelled, bank.TooLate, s.Hint != ""
 			end(s, now)
 		default:
 			s.Due = nextLook(s, now)
@@ -198,7 +214,9 @@ func (c *Connect) finish(ctx context.Context, s *bank.Session, hint string) (*ba
 	}
 	switch {
 	case out.State == bank.Visiting && s.State == bank.Open:
-		return s, c.later(ctx, s, hint)
+		err := c.later(ctx, s, hint)
+		s.Cause = cmp.Or(s.Cause, out.Cause) // so far: it is not written down
+		return s, err
 	case out.State == bank.Finished && (s.Purpose == bank.ToRepair || s.Purpose == bank.ToAccounts):
 		return s, c.repaired(ctx, s)
 	case out.State == bank.Finished && len(out.Candidates) > 0:
@@ -215,7 +233,7 @@ func (c *Connect) finish(ctx context.Context, s *bank.Session, hint string) (*ba
 		if s.State != bank.Open {
 			return false
 		}
-		s.State = bank.Cancelled
+		s.State, s.Cause = bank.Cancelled, out.Cause
 		end(s, c.Now())
 		return true
 	})

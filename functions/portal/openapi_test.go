@@ -380,6 +380,7 @@ func TestTheDocumentHasEveryStateThatGoHas(t *testing.T) {
 		want           []any
 	}{
 		{"SessionState", "", []any{bank.Open, bank.Exchanging, bank.Kept, bank.Duplicate, bank.Cancelled, bank.Refused, bank.Lost}},
+		{"Completed", "reason", []any{bank.BadCredentials, bank.BankDown, bank.TooLate, bank.Unreadable}},
 		{"Connection", "status", []any{view.Connected, view.NeedsYou, view.Expiring, view.Unavailable, view.Disconnected, view.Stopping}},
 		{"AttentionRow", "reason", []any{posting.ReasonCurrency, posting.ReasonDigits, posting.ReasonZero, posting.ReasonLocked,
 			posting.ReasonRefused, posting.ReasonUnusable, posting.Changed, posting.TakenBack}},

@@ -203,6 +203,7 @@ type Session struct {
 	Trying     time.Time    `json:"trying,omitzero"` // of Exchanging: until then an exchange may be under way
 	Tried      bool         `json:"tried,omitempty"` // of Exchanging: an earlier exchange was begun, and nobody knows what came of it
 	Ended      time.Time    `json:"ended,omitzero"`
+	Cause      Cause        `json:"cause,omitempty"` // of Cancelled
 }
 
 // Purpose says why a person is sent to the bank.

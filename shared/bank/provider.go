@@ -82,7 +82,19 @@ type Visit struct {
 type Outcome struct {
 	State      VisitState
 	Candidates []Candidate // of Finished: what the person made; more than one is possible. Of Left: what must be discarded
+	Cause      Cause       // of Visiting and Left
 }
+
+// Cause says why a person came back from the bank without success, or has had none so far.
+type Cause string
+
+// The causes that a provider may tell of; none where the person just left, or nobody knows.
+const (
+	BadCredentials Cause = "credentials" // the bank did not accept who signed in
+	BankDown       Cause = "bank_down"
+	TooLate        Cause = "expired"     // the visit took too long
+	Unreadable     Cause = "unsupported" // the bank cannot be read in this way
+)
 
 // VisitState is where the person stands.
 type VisitState string

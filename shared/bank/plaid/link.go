@@ -135,8 +135,8 @@ type linkSession struct {
 			Accounts    []linkAccount    `json:"accounts"`
 		} `json:"metadata"`
 	} `json:"on_success"`
-	OnExit  *struct{} `json:"on_exit"`
-	Exit    *struct{} `json:"exit"`
+	OnExit  *linkExit `json:"on_exit"`
+	Exit    *linkExit `json:"exit"`
 	Results *struct {
 		Added []struct {
 			PublicToken string           `json:"public_token"`
@@ -147,6 +147,12 @@ type linkSession struct {
 	Events []struct {
 		Name string `json:"event_name"`
 	} `json:"events"`
+}
+
+type linkExit struct {
+	Error *struct {
+		Code string `json:"error_code"`
+	} `json:"error"`
 }
 
 type linkInstitution struct {
@@ -200,8 +206,10 @@ func (l linkState) outcome(repair bool, now time.Time) bank.Outcome {
 	case going && now.Before(l.Expiration.Add(remembered)):
 		// Who opened the page in time may still be at the bank after the link has expired.
 		return bank.Outcome{State: bank.Visiting}
-	case len(l.Sessions) > 0, !now.Before(l.Expiration):
-		return bank.Outcome{State: bank.Left}
+	case len(l.Sessions) > 0:
+		return bank.Outcome{State: bank.Left, Cause: l.Sessions[len(l.Sessions)-1].cause()}
+	case !now.Before(l.Expiration):
+		return bank.Outcome{State: bank.Left, Cause: bank.TooLate}
 	}
 	return bank.Outcome{State: bank.Visiting}
 }
@@ -216,6 +224,27 @@ func (s linkSession) succeeded() bool {
 
 func (s linkSession) ended() bool {
 	return s.succeeded() || s.FinishedAt != nil || s.OnExit != nil || s.Exit != nil
+}
+
+// cause is the trouble that the person had last, where that is why they left.
+func (s linkSession) cause() bank.Cause {
+	for _, e := range []*linkExit{s.OnExit, s.Exit} {
+		if e == nil || e.Error == nil {
+			continue
+		}
+		switch known := rules[e.Error.Code]; {
+		case known.kind == bank.UserMustAct:
+			return bank.BadCredentials
+		case known.kind == bank.RetryAfter || known.kind == bank.Retry:
+			return bank.BankDown
+		case strings.Contains(e.Error.Code, "SUPPORTED"):
+			return bank.Unreadable
+		}
+	}
+	if !s.ended() {
+		return bank.TooLate
+	}
+	return ""
 }
 
 // candidates appends what the session made to those before it, each public token once.

@@ -122,6 +122,11 @@ const (
 	handed  = `{"link_session_id":"l6","finished_at":"2026-03-14T09:12:00Z","events":[{"event_name":"OPEN"},{"event_name":"HANDOFF"}]}`
 )
 
+// refused is a session that its person left after an error.
+func refused(code string) string {
+	return `{"link_session_id":"l8","finished_at":"2026-03-14T09:12:00Z","on_exit":{"error":{"error_code":"` + code + `"},"metadata":{}}}`
+}
+
 func TestOutcomeTellsWhereThePersonStands(t *testing.T) {
 	first := bank.Candidate{
 		Key: bank.Hash("plaid", "public-1"), Public: secret.New("public-1"),
@@ -139,12 +144,16 @@ func TestOutcomeTellsWhereThePersonStands(t *testing.T) {
 		want                  bank.Outcome
 	}{
 		"nobody came":                    {"link-sandbox-1", early, ``, bank.Outcome{State: bank.Visiting}},
-		"nobody came in time":            {"link-sandbox-1", late, ``, bank.Outcome{State: bank.Left}},
+		"nobody came in time":            {"link-sandbox-1", late, ``, bank.Outcome{State: bank.Left, Cause: bank.TooLate}},
 		"at the bank":                    {"link-sandbox-1", early, going, bank.Outcome{State: bank.Visiting}},
 		"at the bank past the end":       {"link-sandbox-1", late, going, bank.Outcome{State: bank.Visiting}},
-		"at the bank for ever":           {"link-sandbox-1", forgotten, going, bank.Outcome{State: bank.Left}},
+		"at the bank for ever":           {"link-sandbox-1", forgotten, going, bank.Outcome{State: bank.Left, Cause: bank.TooLate}},
 		"left":                           {"link-sandbox-1", early, left, bank.Outcome{State: bank.Left}},
 		"left, as newer answers have it": {"link-sandbox-1", early, leftNew, bank.Outcome{State: bank.Left}},
+		"could not sign in":              {"link-sandbox-1", early, refused("INVALID_CREDENTIALS"), bank.Outcome{State: bank.Left, Cause: bank.BadCredentials}},
+		"the bank was down":              {"link-sandbox-1", early, refused("INSTITUTION_DOWN"), bank.Outcome{State: bank.Left, Cause: bank.BankDown}},
+		"the bank is not supported":      {"link-sandbox-1", early, refused("INSTITUTION_NO_LONGER_SUPPORTED"), bank.Outcome{State: bank.Left, Cause: bank.Unreadable}},
+		"another error":                  {"link-sandbox-1", early, refused("NEW_ONE"), bank.Outcome{State: bank.Left}},
 		"ended without a word":           {"link-sandbox-1", early, stopped, bank.Outcome{State: bank.Left}},
 		"left once, trying again":        {"link-sandbox-1", early, left + "," + going, bank.Outcome{State: bank.Visiting}},
 		"made two items":                 {"link-sandbox-1", early, made, bank.Outcome{State: bank.Finished, Candidates: []bank.Candidate{first, second}}},
