@@ -85,7 +85,7 @@ var planted = []struct{ name, file, old, new string }{
 		"	if err := r.newer(ctx, rows); err != nil {\n		return nil, err\n	}\n", "",
 	},
 	{
-		"what recovery heard is forgotten", "shared/posting/finish.go",
+		"what the Book was heard of is forgotten", "shared/posting/record.go",
 		"		r.j.note(s)\n		if r.e.Read", "		if r.e.Read",
 	},
 	{
