@@ -37,6 +37,7 @@ async function begin(visit) {
   const opened = module ? null : window.open('', '_blank', 'popup,width=480,height=760');
   if (opened) opened.document.title = t('visit.opening', { bank: visit.bank.name });
   visit.window = opened;
+  visit.module = module;
   visit.fresh = true;
   put(visit, { phase: 'starting' });
   go('banks');
@@ -100,7 +101,7 @@ async function ask(visit) {
     if (final.includes(done.state)) return done;
     visit.asked = (visit.asked ?? 0) + 1;
     if (done.state === 'exchanging') put(visit, { phase: 'finishing' });
-    else if (visit.back && (!visit.item || visit.asked > patience)) return { state: 'cancelled' };
+    else if (visit.back && visit.module && (!visit.item || done.reason || visit.asked > patience)) return { ...done, state: 'cancelled' };
     return null;
   } catch (problem) {
     if (problem.code === 'busy') {

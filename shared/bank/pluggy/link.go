@@ -123,6 +123,7 @@ func (p *Pluggy) Outcome(ctx context.Context, asked bank.Visit) (bank.Outcome, e
 	}
 	out := bank.Outcome{State: bank.Finished}
 	var vain []bank.Candidate
+	var cause bank.Cause
 	pending := false
 	for _, i := range made {
 		switch p.judge(i) {
@@ -133,7 +134,7 @@ func (p *Pluggy) Outcome(ctx context.Context, asked bank.Visit) (bank.Outcome, e
 			}
 			out.Candidates = append(out.Candidates, c)
 		case bad:
-			vain = append(vain, candidateOf(i))
+			vain, cause = append(vain, candidateOf(i)), p.cause(i)
 		case open:
 			pending = true
 			vain = append(vain, candidateOf(i))
@@ -144,9 +145,26 @@ func (p *Pluggy) Outcome(ctx context.Context, asked bank.Visit) (bank.Outcome, e
 	case len(out.Candidates) > 0:
 		return out, nil
 	case now.Before(v.Expires), now.Before(v.Expires.Add(remembered)) && (pending || len(made) == 0):
-		return bank.Outcome{State: bank.Visiting}, nil
+		return bank.Outcome{State: bank.Visiting, Cause: cause}, nil
+	case len(made) == 0:
+		cause = bank.TooLate
 	}
-	return bank.Outcome{State: bank.Left, Candidates: vain}, nil
+	return bank.Outcome{State: bank.Left, Candidates: vain, Cause: cause}, nil
+}
+
+// cause says what keeps an item from working.
+func (p *Pluggy) cause(i *item) bank.Cause {
+	switch {
+	case !p.allowed(i.Connector.Value), i.Execution == "USER_NOT_SUPPORTED":
+		return bank.Unreadable
+	case i.Execution == "USER_INPUT_TIMEOUT":
+		return bank.TooLate
+	case i.needsUser(p.now()) != "":
+		return bank.BadCredentials
+	case i.Execution == "SITE_NOT_AVAILABLE", i.Execution == "CONNECTION_ERROR":
+		return bank.BankDown
+	}
+	return ""
 }
 
 // visitOf reads the handle. Without one, which is destroyed when a session ends, what was made is recognised by its Ref, and the

@@ -189,6 +189,24 @@ func TestTheOutcomeFollowsTheItem(t *testing.T) {
 	}
 }
 
+func TestTheOutcomeTellsWhatWentWrong(t *testing.T) {
+	const never = `"lastUpdatedAt":null`
+	for execution, want := range map[string]bank.Cause{
+		"INVALID_CREDENTIALS": bank.BadCredentials, "ACCOUNT_LOCKED": bank.BadCredentials, "SITE_NOT_AVAILABLE": bank.BankDown,
+		"USER_INPUT_TIMEOUT": bank.TooLate, "USER_NOT_SUPPORTED": bank.Unreadable, "UNEXPECTED_ERROR": "",
+	} {
+		d := newDoor(t)
+		begun := d.begin(t, bank.Begin{})
+		d.has(d.reference(), never, `"status":"OUTDATED"`, `"executionStatus":"`+execution+`"`)
+		for _, state := range []bank.VisitState{bank.Visiting, bank.Left} {
+			if out := d.outcome(t, begun, "user-1", theItem); out.State != state || out.Cause != want {
+				t.Errorf("%s: %s because of %q, want %s, %q", execution, out.State, out.Cause, state, want)
+			}
+			d.clock = d.clock.Add(time.Hour)
+		}
+	}
+}
+
 // The person may close the tab before the widget tells anything, and a webhook may be late.
 func TestAVisitOfWhichNobodyToldIsWaitedForAndFoundWherePluggyListsItems(t *testing.T) {
 	d := newDoor(t)
