@@ -4,7 +4,7 @@ import { h, show } from './dom.js';
 import { learn, t } from './text.js';
 import { configure, get, loginURL, logoutURL, signIn, whenSignedOut } from './api.js';
 import { change, loadBook, loadConnections, openBook, place, schedule, state, to, visitBook, whenChanged } from './state.js';
-import { button, heading, icon, link, notice, outcome, refusal, spinner } from './ui.js';
+import { button, giveBack, heading, icon, link, notice, outcome, refusal, spinner } from './ui.js';
 import { banks, readCountries } from './banks.js';
 import { connections, disconnecting, stopping } from './connections.js';
 import { importing, integrations, removing } from './integrations.js';
@@ -97,6 +97,7 @@ function bookAddress(id) {
 
 const root = document.getElementById('page');
 let stood = '';
+let asked = null; // the dialog that was open
 
 function draw() {
   show(root, page());
@@ -107,7 +108,9 @@ function draw() {
     scrollTo(0, 0);
     document.querySelector('h1')?.focus({ preventScroll: true });
   }
+  else if (asked && !state.dialog) giveBack();
   stood = at;
+  asked = state.dialog;
 }
 
 const clean = (...names) => {

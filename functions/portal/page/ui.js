@@ -84,11 +84,28 @@ export const monogram = (name, colour) =>
 export const logo = (bank) =>
   bank.logo ? h('img', { class: 'logo', src: bank.logo, alt: '', loading: 'lazy', width: 40, height: 40 }) : monogram(bank.name, bank.colour);
 
+let before = []; // where the focus was when a dialog opened, and around it
+
+// giveBack returns the focus after a dialog, to where it was or as near as there is something left.
+export function giveBack() {
+  const node = before.find((n) => n.isConnected);
+  before = [];
+  if (!node) return;
+  if (node.tabIndex < 0) node.setAttribute('tabindex', '-1');
+  node.focus({ preventScroll: true });
+}
+
+function over(node) {
+  before = [];
+  for (let n = document.activeElement; n && n !== document.body; n = n.parentElement) before.push(n);
+  node.showModal();
+}
+
 // dialog is shown over the page, and keeps the focus until it is closed.
 export function dialog({ title, close, key }, ...content) {
   return h('dialog', {
     key, 'aria-labelledby': 'dialog-title',
-    ref: (node) => node.showModal(),
+    ref: over,
     oncancel: (e) => { e.preventDefault(); close(); },
     onclick: (e) => { if (e.target === e.currentTarget) close(); },
   }, h('div', { class: 'sheet' }, h('h2', { id: 'dialog-title', tabindex: '-1', autofocus: true }, title), content));
