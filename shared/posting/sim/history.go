@@ -748,18 +748,35 @@ func (h *history) schedule(span time.Duration) {
 				h.bank.Tick()
 				h.announce()
 			}
-			engines, err := posting.Rings(timeless{}, h.store, until.Add(24*time.Hour), 10)
-			must(err)
 			next := until
-			for _, e := range engines {
-				if !e.Due.After(h.now) {
-					h.broker.send(events.Message{Connection: e.Connection})
-				}
-				next = earlier(next, e.Due)
+			if due := h.nextDue(); due.After(h.now) {
+				next = earlier(next, due)
+			} else if !due.IsZero() {
+				h.ringDue()
 			}
 			h.rest(earlier(next, h.bank.Due()))
 		}
 	})
+}
+
+// dues is what a glance at the engines tells.
+var dues = store.Kind[struct {
+	Due time.Time `json:"due,omitzero"`
+}]{Name: posting.Engines.Name}
+
+// nextDue is when the connection is due, if ever.
+func (h *history) nextDue() time.Time {
+	e, err := dues.Get(timeless{}, h.store, connection)
+	must(err)
+	return e.Due
+}
+
+func (h *history) ringDue() {
+	due, err := posting.Rings(timeless{}, h.store, h.now, 10)
+	must(err)
+	for _, e := range due {
+		h.broker.send(events.Message{Connection: e.Connection})
+	}
 }
 
 // rest passes whole minutes until something is due or somebody is at work, who may make something due.
