@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -14,9 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bkper/automations-portal/functions/auth"
 	"github.com/bkper/automations-portal/functions/connect"
 	"github.com/bkper/automations-portal/functions/disconnect"
 	"github.com/bkper/automations-portal/functions/link"
+	"github.com/bkper/automations-portal/functions/portal"
 	"github.com/bkper/automations-portal/functions/poster"
 	"github.com/bkper/automations-portal/functions/reconnect"
 	"github.com/bkper/automations-portal/functions/remove"
@@ -178,6 +182,11 @@ func (b cutBank) Changes(ctx context.Context, in bank.From) (out bank.Page, err 
 	return out, outside(err)
 }
 
+func (b cutBank) Institutions(ctx context.Context, country, query string) (out []bank.Institution, err error) {
+	err = b.cut.call("institutions", func() error { out, err = b.Provider.Institutions(ctx, country, query); return err })
+	return out, outside(err)
+}
+
 type cutLedger struct {
 	ledger.Ledger
 	cut *cut
@@ -185,6 +194,11 @@ type cutLedger struct {
 
 func (l cutLedger) Book(ctx context.Context, token secret.String, book string) (out ledger.Book, err error) {
 	err = l.cut.call("book", func() error { out, err = l.Ledger.Book(ctx, token, book); return err })
+	return out, outside(err)
+}
+
+func (l cutLedger) Books(ctx context.Context, token secret.String) (out []ledger.Book, err error) {
+	err = l.cut.call("books", func() error { out, err = l.Ledger.Books(ctx, token); return err })
 	return out, outside(err)
 }
 
@@ -203,6 +217,20 @@ func (l cutLedger) Write(ctx context.Context, token secret.String, book string, 
 	return out, outside(err)
 }
 
+// cutWire is an HTTP client's way out.
+type cutWire struct {
+	next http.RoundTripper
+	cut  *cut
+}
+
+func (c cutWire) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	err = c.cut.call(r.Method+" "+r.URL.Path, func() error { resp, err = c.next.RoundTrip(r); return err })
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
 // bench is the functions on storage in memory, with a clock that only waiting moves, and a queue that the test empties by
 // hand: so that each call of a function can be cut, one after the other, in no time.
 type bench struct {
@@ -213,6 +241,8 @@ type bench struct {
 	vault    *vaultmem.Vault
 	plaid    *plaid.Server
 	books    *bkper.Service
+	google   http.Handler
+	granted  bool // whatever the vault has, the client's grant works
 	provider bank.Provider
 	ledger   ledger.Ledger
 	serve    map[string]http.Handler
@@ -249,14 +279,27 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	out := httptest.NewRecorder()
 	h.ServeHTTP(out, own)
-	return out.Result(), nil
+	resp := out.Result()
+	resp.Request = r
+	return resp, nil
 }
 
-const benchSite = "https://portal.example"
+const (
+	benchSite   = "https://portal.example"
+	benchGoogle = "https://google.example"
+)
+
+// benchSignIn is Google, one for all benches: its keys take long to make.
+var benchSignIn = sync.OnceValues(func() (*google.Service, error) {
+	return google.New(google.Options{
+		Clients: []google.Client{{ID: googleClient, Secret: googleSecret, RedirectURIs: []string{benchSite + "/auth/callback"}}},
+		Users:   []google.User{{Email: clientEmail, Name: "Client"}},
+	})
+})
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, now: time.Now(), store: storemem.New(), vault: new(vaultmem.Vault), heard: newHeard()}
+	b := &bench{t: t, now: time.Now(), store: storemem.New(), vault: new(vaultmem.Vault), heard: newHeard(), granted: true}
 	b.cut.mend()
 	var err error
 	log := slog.New(logs.NewText(&b.log, logs.Options{Level: slog.LevelDebug}))
@@ -277,6 +320,9 @@ func newBench(t *testing.T) *bench {
 	b.must(err)
 	b.ledger, err = bkperadapter.New(bkperadapter.Config{BaseURL: "https://bkper.example", HTTP: client})
 	b.must(err)
+	signIn, err := benchSignIn()
+	b.must(err)
+	b.google = b.heard.outside(google.NewServer(signIn, google.ServerOptions{BaseURL: benchGoogle, AutoApprove: true}))
 	b.build(log)
 	b.furnish()
 	return b
@@ -315,7 +361,12 @@ func (b *bench) Verify(_ context.Context, token secret.String) (caller.Caller, e
 }
 
 // Token implements Grants.
-func (b *bench) Token(context.Context, string) (secret.String, error) {
+func (b *bench) Token(ctx context.Context, sub string) (secret.String, error) {
+	if !b.granted {
+		if _, err := b.vault.Get(ctx, vault.UserGrant(sub)); err != nil {
+			return secret.String{}, &bank.Error{Kind: bank.UserMustAct, Code: "no_grant", Err: err}
+		}
+	}
 	return secret.New(benchToken), nil
 }
 
@@ -329,6 +380,10 @@ func (b *bench) build(log *slog.Logger) {
 	s, v, p, l := cutStore{b.store, &b.cut}, cutVault{b.vault, &b.cut}, cutBank{b.provider, &b.cut}, cutLedger{b.ledger, &b.cut}
 	banks := map[string]bank.Provider{p.Name(): p}
 	edge := &web.Edge{Who: b, Log: log}
+	google := &http.Client{Transport: cutWire{local{"google.example": b.google, "www.googleapis.com": b.google}, &b.cut}}
+	grants := caller.NewGrants(caller.GrantsConfig{
+		Vault: v, ClientID: googleClient, ClientSecret: secret.New(googleSecret), TokenURL: benchGoogle + "/token", Client: google,
+	})
 	start := &session.Starter{
 		Store: s, Vault: v, Banks: banks, Connect: benchSite + "/connect", Now: b.clock,
 		Webhook: func(provider string) string { return benchSite + "/webhook/" + provider },
@@ -340,7 +395,15 @@ func (b *bench) build(log *slog.Logger) {
 		"disconnect": (&disconnect.Disconnect{Store: s, Vault: v, Banks: map[string]disconnect.Remover{p.Name(): p}, Edge: edge, Pushes: edge,
 			Now: b.clock, Sleep: b.sleep}).Handler(),
 		"reconnect": (&reconnect.Reconnect{Store: s, Vault: v, Banks: banks, Start: start, Edge: edge, Now: b.clock}).Handler(),
-		"sync":      (&functionsync.Sync{Store: s, Events: b, Pushes: edge, Now: b.clock}).Handler(),
+		"auth": (&auth.Auth{
+			Store: s, Vault: v, Grants: grants, Events: b, Edge: &web.Edge{Function: "auth", Log: log}, ClientID: googleClient,
+			ClientSecret: secret.New(googleSecret), AuthURL: benchGoogle + "/o/oauth2/v2/auth", TokenURL: benchGoogle + "/token", Client: google,
+			URL: benchSite + "/auth", Home: benchSite + "/portal/", Now: b.clock,
+		}).Handler(),
+		"portal": (&portal.Portal{
+			Store: s, Banks: map[string]bank.Directory{p.Name(): p}, Books: l, Events: b, Edge: edge, Now: b.clock,
+		}).Handler(),
+		"sync": (&functionsync.Sync{Store: s, Events: b, Pushes: edge, Now: b.clock}).Handler(),
 		"poster": (&poster.Poster{Posting: &posting.Poster{
 			Store: s, Tokens: v, Banks: map[string]bank.Reader{p.Name(): p}, Ledger: l, Grants: b, Events: b, Log: log, Now: b.clock, Sleep: b.sleep,
 			Rand: func() float64 { return 0.5 },
@@ -386,6 +449,46 @@ func (b *bench) call(function, path string, in, out any) int {
 		b.must(json.Unmarshal(answer.Body.Bytes(), out))
 	}
 	return answer.Code
+}
+
+// get asks a function for something as the client.
+func (b *bench) get(function, path string) (status int, body string) {
+	b.t.Helper()
+	r := httptest.NewRequestWithContext(b.t.Context(), http.MethodGet, path, nil)
+	r.Header.Set("Authorization", "Bearer "+benchToken)
+	answer := httptest.NewRecorder()
+	b.serve[function].ServeHTTP(answer, r)
+	b.said = append(b.said, statement{where: "answer of " + function + path, text: answer.Body.String()})
+	if b.cut.dead {
+		return 0, ""
+	}
+	return answer.Code, answer.Body.String()
+}
+
+// signIn is the client's browser on its way through Google, with consent. It reports whether it came back to the page.
+func (b *bench) signIn() bool {
+	b.t.Helper()
+	jar, err := cookiejar.New(nil)
+	b.must(err)
+	site := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := httptest.NewRecorder()
+		if !strings.HasPrefix(r.URL.Path, "/auth/") {
+			return // the page
+		}
+		http.StripPrefix("/auth", b.serve["auth"]).ServeHTTP(answer, r)
+		b.said = append(b.said, statement{where: "answer of " + r.URL.Path, text: answer.Body.String() + fmt.Sprint(answer.Header())})
+		if b.cut.dead {
+			w.WriteHeader(http.StatusBadGateway) // what stands before a process that died
+			return
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+	})
+	browser := &http.Client{Jar: jar, Transport: local{"portal.example": site, "google.example": b.google}}
+	resp, err := browser.Get(benchSite + "/auth/login?consent=1")
+	b.must(err)
+	resp.Body.Close()
+	return resp.Request.URL.Path == "/portal/" && resp.Request.URL.RawQuery == ""
 }
 
 // begin goes to the bank through a function that starts a session, and signs in there.

@@ -226,6 +226,10 @@ func TestAWidgetsVisitEndsWellWhoeverTellsOfIt(t *testing.T) {
 	if other := y.kept(w.bookkeeper, ours, y.signIn(ours)); other.ID == c.ID {
 		t.Error("two people share a connection")
 	}
+	w.settle()
+	if items := y.Items(); len(items) != 2 { // what was made in vain, at the second and the third sign-in, is ended
+		t.Errorf("items of two connections: %v", items)
+	}
 	w.keys("session-")
 }
 
