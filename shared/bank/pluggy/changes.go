@@ -44,10 +44,16 @@ const (
 
 // cursor is what Page.Next stands for: how far each account was read, and the read under way.
 type cursor struct {
-	Item  string               `json:"i"`           // digest of the item
-	Marks map[string]time.Time `json:"m,omitempty"` // by account: Pluggy's time of its newest row; none has not been read yet
-	Whole time.Time            `json:"w,omitzero"`  // when all was last read or compared
-	Read  *reading             `json:"r,omitempty"`
+	Item  string          `json:"i"`           // digest of the item
+	Marks map[string]mark `json:"m,omitempty"` // by account; one without has not been read yet
+	Whole time.Time       `json:"w,omitzero"`  // when all was last read or compared
+	Read  *reading        `json:"r,omitempty"`
+}
+
+// mark is how far an account was read.
+type mark struct {
+	Newest time.Time `json:"t"`           // when Pluggy had its newest row
+	Last   string    `json:"d,omitempty"` // digest of the ids that it had since overlap before that; empty where they are not known
 }
 
 // reading is a read under way.
@@ -191,7 +197,7 @@ func (r *reader) account(ctx context.Context, a bank.Account) error {
 	case !read.Compare || !known:
 		return r.history(ctx, a)
 	case read.Whole:
-		return r.retell(ctx, a, civil.DateOf(read.Begun.In(bankTime)).AddDays(-history), nil)
+		return r.retell(ctx, a, r.longAgo(), nil)
 	default:
 		return r.news(ctx, a, mark)
 	}
@@ -204,11 +210,12 @@ func (r *reader) history(ctx context.Context, a bank.Account) error {
 	if err != nil {
 		return err
 	}
-	read.Newest = latest(read.Newest, r.take(a, l.rows))
+	r.take(a, l.rows)
+	read.Newest = latest(read.Newest, newest(l.rows))
 	if l.after != "" {
 		return read.hop(l.after)
 	}
-	r.mark(a, read.Newest)
+	r.mark(a, mark{Newest: read.Newest})
 	return nil
 }
 
@@ -227,34 +234,70 @@ func (read *reading) hop(after string) error {
 }
 
 // mark ends an account that was read to its end. One that has no rows has no time to go on from, and is read again.
-func (r *reader) mark(a bank.Account, newest time.Time) {
+func (r *reader) mark(a bank.Account, m mark) {
 	if r.at.Marks == nil {
-		r.at.Marks = map[string]time.Time{}
+		r.at.Marks = map[string]mark{}
 	}
-	if newest = latest(newest, r.at.Marks[a.ID]); !newest.IsZero() {
-		r.at.Marks[a.ID] = newest
+	if !m.Newest.IsZero() {
+		r.at.Marks[a.ID] = m
 	}
 	r.at.Read.next()
 }
 
+// markOf is the mark after rows that hold all that Pluggy has had since overlap before the newest of them.
+func markOf(rows []row) mark {
+	m := mark{Newest: newest(rows)}
+	since := m.Newest.Add(-overlap)
+	var last []string
+	for _, row := range rows {
+		if !row.Created.Before(since) {
+			last = append(last, text(row.ID))
+		}
+	}
+	slices.Sort(last)
+	m.Last = bank.Hash(last...)[:12]
+	return m
+}
+
 // news looks for rows that Pluggy has had since the mark, and retells what stands near them.
-func (r *reader) news(ctx context.Context, a bank.Account, mark time.Time) error {
-	since := url.Values{"createdAtFrom": {mark.Add(-overlap).UTC().Format("2006-01-02T15:04:05.000Z")}}
+func (r *reader) news(ctx context.Context, a bank.Account, was mark) error {
+	since := url.Values{"createdAtFrom": {was.Newest.Add(-overlap).UTC().Format("2006-01-02T15:04:05.000Z")}}
 	rows, _, err := r.p.all(ctx, a, since)
 	if err != nil {
 		return err
 	}
-	var oldest civil.Date
-	for _, row := range rows {
-		if date, ok := dateOf(text(row.Date)); ok && row.Created.After(mark) && (oldest.IsZero() || date.Before(oldest)) {
+	now := markOf(rows)
+	same := now.Newest.Equal(was.Newest)
+	if same && (was.Last == "" || was.Last == now.Last) {
+		if was.Last == "" { // some of them may have become visible only after they were passed
+			r.take(a, rows)
+		}
+		r.mark(a, now)
+		return nil
+	}
+	// Where no row is newer, one of the last has come or gone.
+	oldest := r.longAgo().AddDays(vicinity)
+	for i, date := range dates(rows, func(row row) bool { return same || row.Created.After(was.Newest) }) {
+		if i == 0 || date.Before(oldest) {
 			oldest = date
 		}
 	}
-	if oldest.IsZero() {
-		r.mark(a, r.take(a, rows))
-		return nil
-	}
 	return r.retell(ctx, a, oldest.AddDays(-vicinity), rows)
+}
+
+// longAgo is the day from which all is told again.
+func (r *reader) longAgo() civil.Date {
+	return civil.DateOf(r.at.Read.Begun.In(bankTime)).AddDays(-history)
+}
+
+// dates are the days of some rows.
+func dates(rows []row, of func(row) bool) (days []civil.Date) {
+	for _, row := range rows {
+		if date, ok := dateOf(text(row.Date)); ok && of(row) {
+			days = append(days, date)
+		}
+	}
+	return days
 }
 
 // retell tells all that stands on an account since a date, and what else is new.
@@ -279,7 +322,8 @@ func (r *reader) retell(ctx context.Context, a bank.Account, since civil.Date, a
 	if whole {
 		r.page.Retold = append(r.page.Retold, bank.Retold{Account: a.ID, Since: since})
 	}
-	r.mark(a, r.take(a, rows))
+	r.take(a, rows)
+	r.mark(a, markOf(rows))
 	return nil
 }
 
@@ -297,8 +341,8 @@ func cut(rows []row) (since civil.Date, ok bool) {
 	return last.AddDays(2), !last.IsZero()
 }
 
-// take puts rows into the page and returns the time of the newest.
-func (r *reader) take(a bank.Account, rows []row) (newest time.Time) {
+// take puts rows into the page.
+func (r *reader) take(a bank.Account, rows []row) {
 	for _, row := range rows {
 		t, err := row.transaction(a)
 		if err != nil {
@@ -306,9 +350,15 @@ func (r *reader) take(a bank.Account, rows []row) (newest time.Time) {
 		} else {
 			r.page.Changed = append(r.page.Changed, t)
 		}
-		newest = latest(newest, row.Created.Time)
 	}
-	return newest
+}
+
+// newest is when Pluggy had the last of some rows.
+func newest(rows []row) (at time.Time) {
+	for _, row := range rows {
+		at = latest(at, row.Created.Time)
+	}
+	return at
 }
 
 func latest(a, b time.Time) time.Time {

@@ -136,14 +136,39 @@ func TestARowThatComesLateWithAnOldDateIsFound(t *testing.T) {
 func TestNothingNewIsToldAsNothing(t *testing.T) {
 	p, s, _, _ := pluggyOf(t)
 	_, at := follow(t, p, "", false)
+	_, at = follow(t, p, at, false)
 	before := len(s.queries(transactionsPath))
 	pages, next := follow(t, p, at, false)
-	if len(pages) != 1 || len(pages[0].Retold) > 0 || next != at {
-		t.Errorf("%d pages, %+v", len(pages), pages[0].Retold)
+	if len(pages) != 1 || len(names(pages)) > 0 || len(pages[0].Retold) > 0 || next != at {
+		t.Errorf("%d pages, %v, %+v", len(pages), names(pages), pages[0].Retold)
 	}
 	// One look at each account, of all pages of what the overlap repeats.
 	if n := len(s.queries(transactionsPath)) - before; n > 3 {
 		t.Errorf("that took %d requests", n)
+	}
+}
+
+// Rows of one synchronisation become visible in any order, and the newest may be taken back.
+func TestRowsThatComeOrGoAmongTheNewestAreNews(t *testing.T) {
+	for name, change := range map[string]func(rows *[]string, created map[string]string){
+		"one comes that Pluggy had before the newest": func(rows *[]string, created map[string]string) {
+			*rows = append([]string{"x 2026-06-12"}, *rows...)
+			created["x"] = "2026-06-16T07:55:00.000Z"
+		},
+		"the newest goes": func(rows *[]string, _ map[string]string) { *rows = (*rows)[1:] },
+		"all of them go":  func(rows *[]string, _ map[string]string) { *rows = (*rows)[2:] },
+	} {
+		p, _, rows, created := pluggyOf(t)
+		_, at := follow(t, p, "", false)
+		_, at = follow(t, p, at, false)
+		change(rows, *created)
+		pages, at := follow(t, p, at, false)
+		if len(pages[0].Retold) != 1 || pages[0].Retold[0].Since.After(civil.Date{Year: 2026, Month: 6, Day: 8}) {
+			t.Errorf("%s: %+v", name, pages[0].Retold)
+		}
+		if pages, _ := follow(t, p, at, false); len(pages[0].Retold) > 0 {
+			t.Errorf("%s: it is told again and again", name)
+		}
 	}
 }
 
