@@ -361,6 +361,24 @@ func TestAThirdProviderStandsInTheListsBesideTheOthers(t *testing.T) {
 	w.client.refused("/connect", object{"book": book, "country": "US", "provider": toybank.Name}, http.StatusUnprocessableEntity, "country_not_served")
 }
 
+func TestThePageGetsWhatAThirdProvidersSignInNeeds(t *testing.T) {
+	w := newToy(t).w
+	var c portal.Config
+	w.client.ok(http.MethodGet, "/portal/config", nil, &c)
+	i := slices.IndexFunc(c.Providers, func(p portal.Provider) bool { return p.Name == toybank.Name })
+	if i < 0 || c.Providers[i].Days != 900 || c.Providers[i].Widget == "" {
+		t.Fatalf("the page knows the providers %+v", c.Providers)
+	}
+	widget := w.client.do(http.MethodGet, "/portal/"+c.Providers[i].Widget, nil)
+	if widget.status != http.StatusOK || !strings.Contains(widget.body, "export function open") || !strings.HasPrefix(widget.header.Get("Content-Type"), "text/javascript") {
+		t.Errorf("the widget: %d %v %s", widget.status, widget.header, widget.body)
+	}
+	page := w.client.do(http.MethodGet, "/portal/", nil)
+	if policy := page.header.Get("Content-Security-Policy"); !strings.Contains(policy, "frame-src https://widget.toybank.example") {
+		t.Errorf("the page's policy is %s", policy)
+	}
+}
+
 // other is a provider under another name.
 type other struct{ bank.Provider }
 
