@@ -69,6 +69,7 @@ type Request struct {
 	Pending    *bool  `json:"pending,omitempty"`  // record transactions before they settle; left out: as it stands, or false
 	Paused     *bool  `json:"paused,omitempty"`   // record nothing until saved again with false; left out: as it stands, or false
 	Insist     bool   `json:"insist,omitempty"`   // link although the currencies or fraction digits differ
+	Trashed    bool   `json:"trashed,omitempty"`  // import again what people have trashed in the Book
 	Replaces   string `json:"replaces,omitempty"` // where asked: id of the former integration of the same bank account, or "none"
 }
 
@@ -316,6 +317,9 @@ func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration,
 		i.Pending, i.Paused = stands(r.Pending, old, func() bool { return old.Pending }), stands(r.Paused, old, func() bool { return old.Paused })
 		if e, err = posting.Save(tx, i, old, l.Now()); errors.Is(err, posting.ErrStopping) {
 			return web.Conflict("stopping", "The former connection is still letting go of this bank account. Try again in two minutes.")
+		}
+		if err == nil && r.Trashed {
+			err = posting.BringBack(tx, i)
 		}
 		return err
 	})

@@ -357,3 +357,30 @@ type shownWhole struct {
 	Next_sync    string
 	Integrations []shownIntegration
 }
+
+func TestWhatWasTrashedIsImportedAgainWhenAskedFor(t *testing.T) {
+	w := newWorld(t)
+	c := w.connected()
+	save := func(rest string) *bank.Integration {
+		var i shownIntegration
+		w.post("/link", fmt.Sprintf(`{"book":"b1","connection":%q,"key":%q,"account":"c1","from":"2026-01-01"%s}`, c.ID, c.Accounts[0].Key, rest), 200, &i)
+		stored, err := store.Integrations.Get(t.Context(), w.store, i.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rest != "" && i.Status != "importing" {
+			t.Errorf("answered %s", i.Status)
+		}
+		return stored
+	}
+	if i := save(""); i.Again != 0 {
+		t.Errorf("%+v", i)
+	}
+	asked := save(`,"trashed":true`)
+	if asked.Again != asked.Want || asked.Want < 2 {
+		t.Errorf("%+v", asked)
+	}
+	if i := save(""); i.Again != asked.Again || i.Want != asked.Want {
+		t.Errorf("saved again: %+v", i)
+	}
+}

@@ -134,6 +134,7 @@ type Integration struct {
 	// wholly served. While Want > Have the integration is read from the beginning.
 	Want   int       `json:"want"`
 	Have   int       `json:"have"`
+	Again  int       `json:"again,omitempty"`  // the Want with which people asked to bring back what they had trashed
 	Behind string    `json:"behind,omitempty"` // why rows could not be recorded: a Reason
 	Until  time.Time `json:"until,omitzero"`   // not tried again before, while behind
 

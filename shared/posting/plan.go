@@ -23,6 +23,7 @@ type target struct {
 	provider string
 	from     string // the bank's id of the account today
 	claims   claims
+	again    bool       // what people have trashed is to come back
 	shut     civil.Date // the newest date that the lock of the Book has kept out
 	missing  []*Row     // of an account that the page retells: what it does not name
 	vanished int        // how many of them were too many to be taken back unasked
@@ -187,6 +188,11 @@ func (p *planner) known(w *wish, t *bank.Transaction, values Values) {
 		return // this pass only recognises; the next one writes
 	}
 	wanted := !t.Date.Before(p.t.From) && (!t.Pending || p.t.Pending)
+	if p.t.again && wanted && (row.State == Standing || row.State == Hand) {
+		// The journal does not know what people have trashed until it looks. What stands is amended as ever.
+		w.intent, w.values, w.source = ToRevive, values, t
+		return
+	}
 	switch row.State {
 	case Absent, Aside:
 		if wanted {

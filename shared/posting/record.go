@@ -171,11 +171,11 @@ func (r *run) routes(ctx context.Context, accounts []string) error {
 // target makes an integration ready for this read; nil where the read is not for it.
 func (r *run) target(ctx context.Context, i *bank.Integration, account string) (*target, error) {
 	read := r.e.Read
-	_, served := read.Serves[i.ID]
+	want, served := read.Serves[i.ID]
 	if read.Claiming && (i.Epoch == 0 || !served) {
 		return nil, nil
 	}
-	t := &target{Integration: i, provider: r.conn.Provider, from: account}
+	t := &target{Integration: i, provider: r.conn.Provider, from: account, again: served && i.Again > i.Have && i.Again <= want}
 	if t.asleep() {
 		return t, nil
 	}

@@ -37,7 +37,7 @@ func Save(tx store.Tx, i, old *bank.Integration, now time.Time) (*Engine, error)
 		e.Adopt(i.ID, former)
 		former.Mark(time.Time{})
 	}
-	i.Created, i.Want, i.Have, i.Epoch = old.Created, old.Want, old.Have, old.Epoch
+	i.Created, i.Want, i.Have, i.Again, i.Epoch = old.Created, old.Want, old.Have, old.Again, old.Epoch
 	renamed := old.Of.ID != i.Of.ID
 	if renamed {
 		i.Epoch++
@@ -50,6 +50,14 @@ func Save(tx store.Tx, i, old *bank.Integration, now time.Time) (*Engine, error)
 		err = Engines.Put(tx, former)
 	}
 	return e, errors.Join(err, Engines.Put(tx, e), store.Integrations.Put(tx, i))
+}
+
+// BringBack asks, in the transaction of Save, that history is read once more and that what people have trashed comes back
+// with it.
+func BringBack(tx store.Tx, i *bank.Integration) error {
+	i.Want++
+	i.Again = i.Want
+	return store.Integrations.Put(tx, i)
 }
 
 // Moved finds the live integrations of accounts that the bank names anew, with their epoch advanced: their transactions

@@ -181,6 +181,7 @@ func (p *person) attach(ctx context.Context) screen {
 		call(ctx, log.Enable, chromedp.Void{}),
 		call(ctx, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: p.b.agent, AcceptLanguage: p.look.languages}),
 		call(ctx, emulation.SetEmulatedMedia, p.look.media()),
+		call(ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "UTC"}), // as the tests count days
 	} {
 		b.try("set a window up", err)
 	}
@@ -241,6 +242,12 @@ func (b *window) goTo(address string) {
 		address = b.p.w.url + address
 	}
 	b.try("open "+address, chromedp.Do(b.ctx, chromedp.Navigate(address)))
+}
+
+// reload reads the page again.
+func (b *window) reload() {
+	b.t.Helper()
+	b.try("reload", chromedp.Do(b.ctx, chromedp.Reload()))
 }
 
 // address is where the window is.

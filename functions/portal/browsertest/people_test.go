@@ -60,14 +60,20 @@ func (b screen) password(text string) {
 	b.click("button", "Sign in")
 }
 
+// share ends a sign-in at the bank well.
+func (b screen) share() {
+	b.t.Helper()
+	b.click("button", "Share the chosen accounts")
+	b.closed()
+}
+
 // connect makes a connection, from the map to the way back.
 func (b screen) connect(bank *savings) {
 	b.t.Helper()
 	at := b.bankWindow(bank)
 	at.find(bank)
 	at.password("pass_good")
-	at.click("button", "Share the chosen accounts")
-	at.closed()
+	at.share()
 	b.get("heading", bank.name+" is connected")
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ type world struct {
 	bkper  *bkper.Server
 	plaid  *plaid.Server
 	log    *journal
+	late   atomic.Int64 // nanoseconds by which the bank's clock is ahead
 }
 
 // option changes the configuration of a world before its functions start.
@@ -112,6 +114,7 @@ func (w *world) sandbox(mux *http.ServeMux, log *slog.Logger) {
 		bkper.User{ID: google.Sub(clientEmail), Email: clientEmail, Name: "Client"},
 		bkper.User{ID: google.Sub(bookkeeperEmail), Email: bookkeeperEmail, Name: "Bookkeeper"}))
 	w.plaid, err = plaid.New(plaid.Options{
+		Config:  plaid.Config{Now: func() time.Time { return time.Now().Add(time.Duration(w.late.Load())) }},
 		BaseURL: w.url + "/sandbox/plaid", Clients: map[string]secret.String{plaidClient: secret.New(sandboxSecret)},
 		RetryBase: 20 * time.Millisecond, Log: log,
 	})

@@ -1,0 +1,74 @@
+package posting_test
+
+import (
+	"testing"
+
+	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/ledger"
+	"github.com/bkper/automations-portal/shared/posting"
+	"github.com/bkper/automations-portal/shared/store"
+	"github.com/bkper/automations-portal/shared/store/memory"
+)
+
+// again saves an integration anew and asks to bring back what was trashed.
+func (r *rig) again(i *bank.Integration) {
+	r.Helper()
+	r.save(i)
+	r.update(func(tx store.Tx) error {
+		now, err := store.Integrations.Load(tx, i.ID)
+		if err != nil {
+			return err
+		}
+		return posting.BringBack(tx, now)
+	})
+}
+
+func toTheBin(t *ledger.Transaction) { t.Trashed = true }
+
+func TestWhatAPersonTrashedComesBackOnceWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory.New(), 1)
+	i := r.link(theBook, 0, nil)
+	r.bank.says(movements(0, 0, 20)...)
+	r.post()
+	stand := func(when string, want int) {
+		t.Helper()
+		if got := len(r.shelf.standing(theBook)); got != want {
+			t.Errorf("%s: %d stand, want %d", when, got, want)
+		}
+	}
+	stand("imported", 20)
+	for _, tx := range r.shelf.standing(theBook)[:7] {
+		r.shelf.edit(theBook, tx.ID, toTheBin)
+	}
+	r.save(r.wanted(theBook, 0))
+	r.post()
+	stand("saved again", 13)
+	r.again(r.wanted(theBook, 0))
+	r.post()
+	stand("asked for", 20)
+	if left := len(r.shelf.list(theBook, true)); left != 0 {
+		t.Errorf("%d records are left in the trash", left)
+	}
+	r.shelf.edit(theBook, r.shelf.standing(theBook)[0].ID, toTheBin)
+	earlier := r.wanted(theBook, 0)
+	earlier.From = i.From.AddDays(-1)
+	r.save(earlier)
+	r.post()
+	stand("trashed after that", 19)
+}
+
+func TestWhatStandsStaysAsItIsWhenTheTrashedIsAskedFor(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory.New(), 1)
+	r.link(theBook, 0, nil)
+	r.bank.says(movements(0, 0, 3)...)
+	r.post()
+	mine := r.shelf.standing(theBook)[0]
+	r.shelf.edit(theBook, mine.ID, func(t *ledger.Transaction) { t.Description, t.Posted = "Lunch with Ana", true })
+	r.again(r.wanted(theBook, 0))
+	r.post()
+	if got := r.shelf.standing(theBook); len(got) != 3 || got[0].Description != "Lunch with Ana" || !got[0].Posted {
+		t.Errorf("%+v", got)
+	}
+}
