@@ -3,6 +3,7 @@
 package infra_test
 
 import (
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -81,9 +82,16 @@ func TestEveryFunctionStartsWithWhatItIsGiven(t *testing.T) {
 		f := open(t, ".", example(t, e))
 		for _, name := range app.Names() {
 			env, _ := environment(f, name)
-			if _, err := config.Read(t.Context(), envconfig.MapLookuper(env)); err != nil {
+			cfg, err := config.Read(t.Context(), envconfig.MapLookuper(env))
+			if err != nil {
 				t.Errorf("%s in the %s example: %v", name, e, err)
+				continue
 			}
+			a := app.New(cfg, slog.New(slog.DiscardHandler))
+			if _, err := a.Handler(name); err != nil {
+				t.Errorf("%s in the %s example is not built: %v", name, e, err)
+			}
+			a.Close()
 		}
 	}
 }

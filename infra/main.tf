@@ -11,7 +11,10 @@ locals {
 
   # What functions are told, by the part that reads it. Each function's file says which of them it gets.
   env = {
-    cloud = merge({ GOOGLE_CLOUD_PROJECT = var.project_id }, var.telemetry ? { OTEL_EXPORTER_OTLP_ENDPOINT = "https://telemetry.googleapis.com" } : {})
+    cloud = merge({ GOOGLE_CLOUD_PROJECT = var.project_id }, !var.telemetry ? {} : {
+      OTEL_EXPORTER_OTLP_ENDPOINT = "https://telemetry.googleapis.com"
+      OTEL_RESOURCE_ATTRIBUTES    = "cloud.platform=gcp_cloud_run,cloud.region=${var.region}" # which Google wants of every metric
+    })
     store = { FIRESTORE_DATABASE = var.firestore_database }
     pages = { ALLOWED_ORIGINS = join(",", local.origins) }
     users = { GOOGLE_CLIENT_ID = var.google_client_id }
@@ -23,6 +26,7 @@ locals {
     grants = ["GOOGLE_CLIENT_SECRET"]
     books  = tolist(var.bkper.secrets)
     banks  = sort(flatten([for b in values(var.banks) : tolist(b.secrets)]))
+    bells  = sort(flatten([for b in values(var.banks) : tolist(b.webhook_secrets)]))
   }
 
   # What all functions share, handed on as one.

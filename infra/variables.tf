@@ -89,17 +89,18 @@ variable "bkper" {
 }
 
 variable "banks" {
-  description = "The providers of bank data. Each has settings of the functions by name, and the names of those that are secrets and lie in Secret Manager under the same name. A further provider is one more entry."
+  description = "The providers of bank data. Each has settings of the functions by name, and the names of those that are secrets and lie in Secret Manager under the same name; what only its webhooks need stands apart. A further provider is one more entry."
   type = map(object({
-    settings = map(string)
-    secrets  = set(string)
+    settings        = map(string)
+    secrets         = set(string)
+    webhook_secrets = optional(set(string), [])
   }))
   validation {
     condition     = length(var.banks) > 0
     error_message = "Name at least one provider of bank data, as examples/small.tfvars does."
   }
   validation {
-    condition     = alltrue(flatten([for b in var.banks : [for name in concat(keys(b.settings), tolist(b.secrets)) : can(regex("^[A-Z][A-Z0-9_]*$", name))]]))
+    condition     = alltrue(flatten([for b in var.banks : [for name in concat(keys(b.settings), tolist(b.secrets), tolist(b.webhook_secrets)) : can(regex("^[A-Z][A-Z0-9_]*$", name))]]))
     error_message = "Settings and secrets are named as the functions read them from the environment, such as PLAID_SECRET."
   }
   validation {

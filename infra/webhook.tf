@@ -11,7 +11,7 @@ module "webhook" {
   max_instances = 20
 
   env       = merge(local.env.cloud, local.env.banks, try(var.settings["webhook"], {}))
-  secrets   = local.secrets.banks
+  secrets   = concat(local.secrets.banks, local.secrets.bells)
   publishes = ["rings", "sessions"]
   egress    = true
 }

@@ -23,6 +23,14 @@ banks = {
     }
     secrets = ["PLAID_SECRET"]
   }
+  pluggy = {
+    settings = {
+      PLUGGY_CLIENT_ID = "replace"
+      PLUGGY_ENV       = "production"
+    }
+    secrets         = ["PLUGGY_CLIENT_SECRET"]
+    webhook_secrets = ["PLUGGY_WEBHOOK_SECRET"]
+  }
 }
 
 bkper = {

@@ -38,7 +38,7 @@ var projectRules = []rule{
 		},
 	},
 	{
-		name:  "the README names every variable of the environment, and none that nothing reads",
+		name:  "the READMEs name every variable of the environment, and none that nothing reads",
 		why:   "who deploys has nothing else to go by",
 		check: readmeNamesVariables,
 		fine:  []plant{described("Set `PORT`; `FIRESTORE_EMULATOR_HOST` is Google's.")},
@@ -150,15 +150,17 @@ var others = []string{"FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST", "OTEL_R
 var variable = regexp.MustCompile("`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)`")
 
 func readmeNamesVariables(t *tree) (violations []string) {
-	readme, _ := t.file("README.md")
 	var named []string
-	for _, found := range variable.FindAllStringSubmatch(readme.text, -1) {
-		named = append(named, found[1])
+	for _, name := range []string{"README.md", "infra/README.md"} {
+		readme, _ := t.file(name)
+		for _, found := range variable.FindAllStringSubmatch(readme.text, -1) {
+			named = append(named, found[1])
+		}
 	}
 	known, _ := variables(t.config)
 	for _, name := range known {
 		if !slices.Contains(named, name) {
-			violations = append(violations, "the README does not name "+name)
+			violations = append(violations, "the READMEs do not name "+name)
 		}
 	}
 	for _, name := range named {
