@@ -292,8 +292,12 @@ func (s *Server) patchItem(c *call, in itemRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	o := in.ItemOptions
+	if c.token != nil {
+		o = s.bank.sealed(c.token.Options, o)
+	}
 	s.bank.tick(it)
-	if err := s.bank.updateItem(it, c.trigger(), parameters, in.ItemOptions, in.Products); err != nil {
+	if err := s.bank.updateItem(it, c.trigger(), parameters, o, in.Products); err != nil {
 		return nil, err
 	}
 	return s.bank.itemJSON(it, c.base), nil

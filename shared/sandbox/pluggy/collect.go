@@ -182,6 +182,7 @@ func (b *Bank) collectAccount(a *account) {
 			updated = append(updated, e)
 		}
 	}
+	a.list(created)
 	b.tell(a, now, created, updated, deleted)
 }
 
@@ -189,14 +190,20 @@ func (b *Bank) show(a *account, r *row, now time.Time) *entry {
 	e := &entry{id: b.newUUID(), account: a, row: r, created: now, identity: r.identity}
 	b.entries[e.id] = e
 	a.byRow[r] = e
-	b.refresh(e, now)
+	e.take(now)
+	b.touch(e)
 	return e
 }
 
-// refresh makes an entry show its row as it is.
+// take makes an entry show its row as it is.
+func (e *entry) take(now time.Time) {
+	e.version, e.shown, e.at, e.order, e.updated = e.row.version, e.row.Row, e.row.at, e.row.order, now
+}
+
+// refresh is take for an entry that is listed.
 func (b *Bank) refresh(e *entry, now time.Time) {
 	e.unlist()
-	e.version, e.shown, e.at, e.order, e.updated = e.row.version, e.row.Row, e.row.at, e.row.order, now
+	e.take(now)
 	e.list()
 	b.touch(e)
 }
@@ -211,6 +218,19 @@ func (b *Bank) remove(e *entry) {
 // compare puts the newest first, and those of one moment in the order of their ids.
 func (e *entry) compare(at time.Time, id string) int {
 	return cmp.Or(at.Compare(e.at), strings.Compare(e.id, id))
+}
+
+// list takes entries in; many at once are sorted once.
+func (a *account) list(entries []*entry) {
+	const few = 32
+	if len(entries) < few {
+		for _, e := range entries {
+			e.list()
+		}
+		return
+	}
+	a.sorted = append(a.sorted, entries...)
+	slices.SortFunc(a.sorted, func(x, y *entry) int { return x.compare(y.at, y.id) })
 }
 
 func (e *entry) list() {

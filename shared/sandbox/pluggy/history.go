@@ -63,7 +63,7 @@ func (b *Bank) endow(c *customer, at *Connector) {
 	list := []Holding{checking, savings, card}
 	switch k := kind(c.user); {
 	case perfTimes(k) > 0:
-		checking.Life, checking.Rows = "", b.bulk(perfTimes(k)*100)
+		checking.Life, checking.Rows = "", b.bulk(perfTimes(k)*10)
 		list = []Holding{checking, card}
 	case k == "user-ok-two-checking-accounts":
 		second := checking

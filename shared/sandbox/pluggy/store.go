@@ -254,6 +254,7 @@ func (b *Bank) restoreItems(s saved) error {
 			c.items = append(c.items, it)
 		}
 	}
+	shown := map[*account][]*entry{}
 	for _, d := range s.entries {
 		a, r := b.accounts[d.Account], b.rows[d.Row]
 		at, err := b.when(d.Shown.Date)
@@ -265,9 +266,10 @@ func (b *Bank) restoreItems(s saved) error {
 			shown: d.Shown, at: at, order: d.Order,
 		}
 		a.byRow[r], b.entries[e.id] = e, e
-		e.list()
+		shown[a] = append(shown[a], e)
 	}
 	for _, a := range b.accounts {
+		a.list(shown[a])
 		a.restoreStale()
 	}
 	return nil

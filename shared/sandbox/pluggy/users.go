@@ -69,11 +69,11 @@ const mostPerf = 5000
 
 var perf = regexp.MustCompile(`^user-ok-perf-(\d{1,4})x$`)
 
-// perfTimes is how many hundreds of rows user-ok-perf and user-ok-perf-Nx have; 0 for others. Pluggy multiplies a base of
-// unknown size.
+// perfTimes is how many tens of rows user-ok-perf and user-ok-perf-Nx have in their current account; 0 for others. Pluggy
+// multiplies a base of unknown size.
 func perfTimes(kind string) int {
 	if kind == "user-ok-perf" {
-		return 1
+		return 100
 	}
 	if m := perf.FindStringSubmatch(kind); m != nil {
 		n, err := strconv.Atoi(m[1])
