@@ -27,7 +27,10 @@ import (
 )
 
 // person is somebody at a browser who does the main job.
-type person struct{ *world.Person }
+type person struct {
+	*world.Person
+	widget func(token, institution, user string) (item string, err error) // what the provider's script shows on the page
+}
 
 // demo does the main job as a person would, through the functions' own URLs.
 func (s *system) demo(ctx context.Context, o options, stdout, stderr io.Writer) error {
@@ -41,8 +44,8 @@ func (s *system) demo(ctx context.Context, o options, stdout, stderr io.Writer) 
 }
 
 func (s *system) mainJob(ctx context.Context, o options, stdout, stderr io.Writer) error {
-	if s.plaidIsReal() || s.cfg.GoogleClientID != world.GoogleClient {
-		return errors.New("the demo signs in by itself, which only the sandbox's bank and sign-in allow; unset PLAID_* and GOOGLE_*, or run without -demo and use a browser")
+	if s.bankIsReal(o) || s.cfg.GoogleClientID != world.GoogleClient {
+		return errors.New("the demo signs in by itself, which only the sandbox's bank and sign-in allow; unset PLAID_*, PLUGGY_* and GOOGLE_*, or run without -demo and use a browser")
 	}
 	bankID, country, currency, statement, err := s.chooseBank(o)
 	if err != nil {
@@ -59,7 +62,7 @@ func (s *system) mainJob(ctx context.Context, o options, stdout, stderr io.Write
 		return fmt.Errorf("connect: %w", err)
 	}
 	fmt.Fprintf(stdout, "Connected %s: %d accounts.\n", conn.Institution, len(conn.Accounts))
-	linked, err := p.linkAll(ctx, book, conn)
+	linked, err := p.linkAll(ctx, book, conn, o.country == brazil)
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
@@ -74,16 +77,28 @@ func (s *system) mainJob(ctx context.Context, o options, stdout, stderr io.Write
 	if statement != nil {
 		return s.tieOut(ctx, p, book, linked, statement, stdout)
 	}
-	if err := s.sendSome(ctx, p, book, linked, stdout); err != nil {
+	if err := s.sendSome(ctx, p, o, book, linked, stdout); err != nil {
 		return fmt.Errorf("new transactions: %w", err)
 	}
-	return s.printBook(ctx, p, book, linked, stdout)
+	if err := s.printBook(ctx, p, book, linked, stdout); err != nil || o.country != brazil {
+		return err
+	}
+	return s.tieOutBrazil(ctx, p, book, conn, linked, stdout)
 }
 
-func (s *system) plaidIsReal() bool { return !strings.HasPrefix(s.cfg.PlaidURL, s.url) }
+func (s *system) bankIsReal(o options) bool {
+	at := s.cfg.PlaidURL
+	if o.country == brazil {
+		at = s.cfg.PluggyURL
+	}
+	return !strings.HasPrefix(at, s.url)
+}
 
 // chooseBank finds the sandbox's bank, or makes one out of a bank's file.
 func (s *system) chooseBank(o options) (id, country, currency string, st *plaid.Statement, err error) {
+	if o.country == brazil {
+		return "601", brazil, "BRL", nil, nil
+	}
 	if o.bank == "" {
 		return "ins_109508", "US", "USD", nil, nil
 	}
@@ -116,7 +131,7 @@ func (s *system) signIn(ctx context.Context) (*person, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &person{p}, p.SignIn(ctx, clientEmail)
+	return &person{p, s.world.Widget}, p.SignIn(ctx, clientEmail)
 }
 
 // connect goes to the bank's sign-in and comes back. A bank that was connected by an earlier run is found again.
@@ -134,12 +149,13 @@ func (p *person) connect(ctx context.Context, book, country, institution string)
 	if err := p.Call(ctx, http.MethodPost, "/connect", connect.Request{Book: book, Country: country}, &started); err != nil {
 		return view.Connection{}, err
 	}
-	if err := p.Visit(ctx, started, institution, "user_good"); err != nil {
+	item, err := p.visit(ctx, started, institution)
+	if err != nil {
 		return view.Connection{}, err
 	}
 	for {
 		var done connect.Completed
-		if err := p.Call(ctx, http.MethodPost, "/connect/complete", connect.Complete{Session: started.Session}, &done); err != nil {
+		if err := p.Call(ctx, http.MethodPost, "/connect/complete", connect.Complete{Session: started.Session, Item: item}, &done); err != nil {
 			return view.Connection{}, err
 		}
 		switch {
@@ -154,11 +170,19 @@ func (p *person) connect(ctx context.Context, book, country, institution string)
 	}
 }
 
+// visit goes to the page of the bank's provider, or does what its widget asks for, which tells the item that came of it.
+func (p *person) visit(ctx context.Context, started session.Started, institution string) (item string, err error) {
+	if started.URL == "" {
+		return p.widget(started.Widget.Reveal(), institution, "user-ok")
+	}
+	return "", p.Visit(ctx, started, institution, "user_good")
+}
+
 // interval is the time between two looks at something that goes on elsewhere.
 const interval = 300 * time.Millisecond
 
 // linkAll links every account that can be linked, each to an Account of its own name, with all history.
-func (p *person) linkAll(ctx context.Context, book string, conn view.Connection) ([]view.Integration, error) {
+func (p *person) linkAll(ctx context.Context, book string, conn view.Connection, pending bool) ([]view.Integration, error) {
 	var mu groupOf[view.Integration]
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(1)
@@ -169,7 +193,7 @@ func (p *person) linkAll(ctx context.Context, book string, conn view.Connection)
 		g.Go(func() error {
 			var i view.Integration
 			err := p.Call(ctx, http.MethodPost, "/link", link.Request{
-				Book: book, Connection: conn.ID, Key: a.Key, Create: a.Name, From: "1990-01-01",
+				Book: book, Connection: conn.ID, Key: a.Key, Create: a.Name, From: "1990-01-01", Pending: &pending,
 			}, &i)
 			if err != nil {
 				return fmt.Errorf("%s: %w", a.Name, err)

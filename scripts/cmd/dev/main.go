@@ -20,11 +20,15 @@ const usage = `dev starts everything in one process on one port, and prints its 
   scripts/dev                    serve until interrupted
   scripts/dev -demo              do the main job without a hand on it: sign in, connect a bank, link its accounts, record
                                  what it has, let it send a few new transactions, print the Book
+  scripts/dev -demo -country BR  the same with a bank and a card of Brazil, and compare every account with the bank's own
+                                 balance
   scripts/dev -demo -bank FILE   the same with a real bank's file (columns date,id,account,amount,currency,description,
                                  balance), and compare every account with the bank's own last balance
 
 The state is kept in the folder that -data names and survives a restart. In the environment,
   PLAID_CLIENT_ID, PLAID_SECRET            use Plaid instead of the sandbox's
+  PLUGGY_CLIENT_ID, PLUGGY_CLIENT_SECRET, PLUGGY_WEBHOOK_SECRET
+                                           use Pluggy instead of the sandbox's
   GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET   use Google's sign-in
   BKPER_API_URL                            use Bkper (https://api.bkper.app); needs Google's sign-in
   FIRESTORE_EMULATOR_HOST                  keep documents in Google's emulator instead of SQLite
@@ -38,6 +42,7 @@ type options struct {
 	port    int
 	demo    bool
 	bank    string
+	country string
 	verbose bool
 	watch   bool
 	seconds int
@@ -64,6 +69,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.data, "data", "data", "folder for the state")
 	f.IntVar(&o.port, "port", 8080, "port to listen on; 0 takes a free one")
 	f.BoolVar(&o.demo, "demo", false, "do the main job and exit")
+	f.StringVar(&o.country, "country", "US", "with -demo: of the bank, US or BR")
 	f.StringVar(&o.bank, "bank", "", "with -demo: a bank's file to import")
 	f.BoolVar(&o.verbose, "v", false, "show the functions' log")
 	f.BoolVar(&o.watch, "telemetry", false, "print a line for every span, and the numbers at the end")
@@ -78,6 +84,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	switch {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("unexpected %q; see scripts/dev -help", f.Arg(0))
+	case o.country != "US" && o.country != brazil:
+		return o, fmt.Errorf("-country is US or BR, not %q", o.country)
+	case o.country == brazil && (o.bank != "" || !o.demo):
+		return o, errors.New("-country BR goes with -demo, and not with -bank")
 	case o.bank != "" && !o.demo:
 		return o, errors.New("-bank goes with -demo")
 	}

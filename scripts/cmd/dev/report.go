@@ -78,21 +78,17 @@ func count(all map[string][]entry) (n int) {
 }
 
 // sendSome makes the bank send a few new transactions and waits until they stand in the Book.
-func (s *system) sendSome(ctx context.Context, p *person, book string, linked []view.Integration, stdout io.Writer) error {
+func (s *system) sendSome(ctx context.Context, p *person, o options, book string, linked []view.Integration, stdout io.Writer) error {
 	before, err := s.entries(ctx, p, book, linked)
 	if err != nil {
 		return err
 	}
-	rows := []plaid.Row{
-		{Amount: decimal.RequireFromString("4.33"), Description: "COFFEE CORNER 0042"},
-		{Amount: decimal.RequireFromString("89.4"), Description: "UTILITY CO DIRECT DEBIT"},
-		{Amount: decimal.RequireFromString("-1250"), Description: "CLIENT PAYMENT INV 1007"},
+	send := s.sendToPlaid
+	if o.country == brazil {
+		send = s.sendToBrazil
 	}
 	begun := time.Now()
-	err = s.world.Plaid.Do(func(b *plaid.Bank) error {
-		_, err := b.Add(linked[0].Key, rows...)
-		return err
-	})
+	sent, err := send(linked[0].Key)
 	if err != nil {
 		return err
 	}
@@ -101,14 +97,27 @@ func (s *system) sendSome(ctx context.Context, p *person, book string, linked []
 		if err != nil {
 			return err
 		}
-		if count(now) >= count(before)+len(rows) {
-			fmt.Fprintf(stdout, "The bank sent %d new transactions; they stood in the Book after %.1f s.\n", len(rows), time.Since(begun).Seconds())
+		if count(now) >= count(before)+sent {
+			fmt.Fprintf(stdout, "The bank sent %d new transactions; they stood in the Book after %.1f s.\n", sent, time.Since(begun).Seconds())
 			return nil
 		}
 		if err := world.Pause(ctx, interval); err != nil {
 			return err
 		}
 	}
+}
+
+// sendToPlaid makes the bank send a few new transactions, and returns how many.
+func (s *system) sendToPlaid(account string) (int, error) {
+	rows := []plaid.Row{
+		{Amount: decimal.RequireFromString("4.33"), Description: "COFFEE CORNER 0042"},
+		{Amount: decimal.RequireFromString("89.4"), Description: "UTILITY CO DIRECT DEBIT"},
+		{Amount: decimal.RequireFromString("-1250"), Description: "CLIENT PAYMENT INV 1007"},
+	}
+	return len(rows), s.world.Plaid.Do(func(b *plaid.Bank) error {
+		_, err := b.Add(account, rows...)
+		return err
+	})
 }
 
 const shown = 15

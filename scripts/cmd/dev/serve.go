@@ -18,6 +18,7 @@ import (
 
 	"github.com/bkper/automations-portal/functions/app"
 	"github.com/bkper/automations-portal/scripts/internal/world"
+	pluggyadapter "github.com/bkper/automations-portal/shared/bank/pluggy"
 	"github.com/bkper/automations-portal/shared/caller"
 	"github.com/bkper/automations-portal/shared/config"
 	"github.com/bkper/automations-portal/shared/events/pubsub/puller"
@@ -97,6 +98,9 @@ func start(ctx context.Context, o options, stdout, stderr io.Writer) (*system, e
 	if err := s.serve(ctx, listener); err != nil {
 		return nil, err
 	}
+	if err := s.bell(ctx); err != nil {
+		return nil, fmt.Errorf("register the webhook of the sandbox: %w", err)
+	}
 	return s, nil
 }
 
@@ -126,7 +130,7 @@ func (s *system) describe() {
 		return name + ": real"
 	}
 	s.parts = strings.Join([]string{
-		part("bank", s.cfg.PlaidURL), part("Bkper", s.cfg.BkperURL), part("Google", s.cfg.GoogleTokenURL),
+		part("Plaid", s.cfg.PlaidURL), part("Pluggy", s.cfg.PluggyURL), part("Bkper", s.cfg.BkperURL), part("Google", s.cfg.GoogleTokenURL),
 		"documents: " + s.cfg.Store, "tokens: " + s.cfg.Vault, "events: " + s.cfg.Events,
 	}, ", ")
 }
@@ -195,13 +199,26 @@ func (s *system) serve(ctx context.Context, listener net.Listener) error {
 		}
 	})
 	s.stops = append([]func(){func() { shutdown(server) }}, s.stops...)
-	s.background(ctx, func(ctx context.Context) {
-		if err := s.world.Plaid.Run(ctx); err != nil {
-			s.log.Error("sandbox bank", "err", err)
-		}
-	})
+	s.background(ctx, func(ctx context.Context) { s.world.Run(ctx, s.log) })
 	s.background(ctx, func(ctx context.Context) { s.world.Schedule(ctx, s.cfg.SyncURL, time.Minute, s.log) })
 	return nil
+}
+
+// bell registers the webhook of the sandbox's Pluggy, which calls nobody else. The real one is told by scripts/webhooks, since it
+// calls public addresses only.
+func (s *system) bell(ctx context.Context) error {
+	if !strings.HasPrefix(s.cfg.PluggyURL, s.url) {
+		return nil
+	}
+	p, err := pluggyadapter.New(pluggyadapter.Config{
+		Environment: s.cfg.PluggyEnvironment, BaseURL: s.cfg.PluggyURL, ClientID: s.cfg.PluggyClientID, ClientSecret: s.cfg.PluggySecret,
+		WebhookSecrets: []secret.String{s.cfg.PluggyBell},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = p.Register(ctx, s.cfg.WebhookURL+"/"+p.Name())
+	return err
 }
 
 func shutdown(server *http.Server) {

@@ -4,24 +4,30 @@ package world
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/bkper/automations-portal/shared/sandbox/bkper"
 	"github.com/bkper/automations-portal/shared/sandbox/disk"
 	"github.com/bkper/automations-portal/shared/sandbox/google"
 	"github.com/bkper/automations-portal/shared/sandbox/plaid"
+	"github.com/bkper/automations-portal/shared/sandbox/pluggy"
 	"github.com/bkper/automations-portal/shared/secret"
 )
 
-// The clients of the sandbox. PlaidClient owns the items that the functions make.
+// The clients of the sandbox. PlaidClient and PluggyClient own the items that the functions make.
 const (
 	GoogleClient  = "sandbox.apps.googleusercontent.com"
 	PlaidClient   = "sandbox-client"
+	PluggyClient  = "00000000-0000-4000-8000-5a4db0c5c11e"
 	pushAccount   = "pusher@sandbox.iam.gserviceaccount.com"
 	sandboxSecret = "sandbox-secret"
+	sandboxBell   = "sandbox-webhook-secret-of-no-worth" // Pluggy's webhooks carry it
 )
 
 // Options set a World up. URL is needed.
@@ -29,6 +35,7 @@ type Options struct {
 	URL    string // where the functions, and below /sandbox the stand-ins, are reached; no slash at the end
 	People []google.User
 	Bank   plaid.Config
+	Brazil pluggy.Config
 	Retry  time.Duration // before the first repetition of a bank's webhook
 	DB     *disk.DB      // nil keeps everything in memory only
 	Log    *slog.Logger
@@ -40,6 +47,7 @@ type World struct {
 	Google *google.Service
 	Bkper  *bkper.Service
 	Plaid  *plaid.Server
+	Pluggy *pluggy.Server
 }
 
 // New makes the stand-ins, with the state of the last run where there is a disk. The people have accounts at Google and none
@@ -62,7 +70,45 @@ func New(o Options) (*World, error) {
 		Config: o.Bank, BaseURL: o.URL + "/sandbox/plaid", Clients: map[string]secret.String{PlaidClient: secret.New(sandboxSecret)},
 		DB: o.DB, RetryBase: o.Retry, Log: o.Log,
 	})
+	if err != nil {
+		return nil, err
+	}
+	w.Pluggy, err = pluggy.New(pluggy.Options{
+		Config: o.Brazil, BaseURL: o.URL + "/sandbox/pluggy", Clients: map[string]secret.String{PluggyClient: secret.New(sandboxSecret)},
+		DB: o.DB, LocalWebhooks: true, RetryDelays: [2]time.Duration{o.Retry, 2 * o.Retry}, Log: o.Log,
+	})
 	return w, err
+}
+
+// Run lets the banks live and send their webhooks until ctx ends.
+func (w *World) Run(ctx context.Context, log *slog.Logger) {
+	var all sync.WaitGroup
+	for name, run := range map[string]func(context.Context) error{"Plaid": w.Plaid.Run, "Pluggy": w.Pluggy.Run} {
+		all.Go(func() {
+			if err := run(ctx); err != nil {
+				log.Error("sandbox bank", "of", name, "err", err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// Widget does what a person does in the widget that the page shows for banks of Brazil, and returns the item that the widget
+// tells the page.
+func (w *World) Widget(token, institution, user string) (item string, err error) {
+	var shown struct{ ConnectToken string }
+	if err := json.Unmarshal([]byte(token), &shown); err != nil {
+		return "", err
+	}
+	connector, err := strconv.Atoi(institution)
+	if err != nil {
+		return "", err
+	}
+	item, status, err := w.Pluggy.Connect(shown.ConnectToken, pluggy.Visit{Connector: connector, User: user, Password: "password-ok"})
+	if err == nil && status != pluggy.Updated {
+		err = fmt.Errorf("the sign-in ended with %s", status)
+	}
+	return item, err
 }
 
 // Env is the configuration of functions that use the sandbox. A service for which the environment has credentials is left
@@ -75,6 +121,11 @@ func (w *World) Env(env func(variable string) string) map[string]string {
 	sandbox := func(variable string) bool { return env == nil || env(variable) == "" }
 	if sandbox("PLAID_CLIENT_ID") {
 		d["PLAID_CLIENT_ID"], d["PLAID_SECRET"], d["PLAID_URL"] = PlaidClient, sandboxSecret, w.URL+"/sandbox/plaid"
+	}
+	if sandbox("PLUGGY_CLIENT_ID") {
+		brazil := w.URL + "/sandbox/pluggy"
+		d["PLUGGY_CLIENT_ID"], d["PLUGGY_CLIENT_SECRET"], d["PLUGGY_WEBHOOK_SECRET"] = PluggyClient, sandboxSecret, sandboxBell
+		d["PLUGGY_URL"], d["PLUGGY_WIDGET_URL"] = brazil, brazil+"/pluggy-connect/latest/pluggy-connect.js"
 	}
 	if sandbox("GOOGLE_CLIENT_ID") {
 		d["GOOGLE_CLIENT_ID"], d["GOOGLE_CLIENT_SECRET"] = GoogleClient, sandboxSecret
@@ -93,6 +144,7 @@ func (w *World) Mount(mux *http.ServeMux, whose func(token string) (email, sub s
 	mount("/sandbox/google", google.NewServer(w.Google, google.ServerOptions{BaseURL: w.URL + "/sandbox/google"}))
 	mount("/sandbox/bkper", bkper.NewServer(w.Bkper, whose))
 	mount("/sandbox/plaid", w.Plaid)
+	mount("/sandbox/pluggy", w.Pluggy)
 }
 
 // Whose tells whose access token it is, where the sandbox's Google gave it.

@@ -25,7 +25,7 @@ const every = "all"
 const webhooksCall = "GET /webhooks"
 
 // Register makes Pluggy call an address with the first of the webhook secrets, and calls again where it has given up after
-// failures. It may be repeated; it returns, for people, what it did, and nothing where all was as it should be. The Dashboard
+// failures, or the address is another now. It may be repeated; it returns, for people, what it did, and nothing where all was as it should be. The Dashboard
 // cannot register a webhook with a header.
 func (p *Pluggy) Register(ctx context.Context, address string) (did []string, err error) {
 	if at, err := url.Parse(address); err != nil || at.Host == "" || !confidential(at) {
@@ -40,7 +40,11 @@ func (p *Pluggy) Register(ctx context.Context, address string) (did []string, er
 	if err := p.do(ctx, call{name: webhooksCall, method: http.MethodGet, path: "/webhooks"}, &got); err != nil {
 		return nil, err
 	}
-	ours := slices.DeleteFunc(got.Results, func(w webhook) bool { return string(w.URL) != address || w.Event != every })
+	all := slices.DeleteFunc(got.Results, func(w webhook) bool { return w.Event != every })
+	ours := slices.DeleteFunc(slices.Clone(all), func(w webhook) bool { return string(w.URL) != address })
+	if i := slices.IndexFunc(all, p.carries); len(ours) == 0 && i >= 0 {
+		ours = all[i : i+1] // the functions have moved, and the secret says whose it is
+	}
 	if len(ours) == 0 {
 		body := map[string]any{"event": every, "url": address, "headers": p.proof()}
 		if err := p.do(ctx, call{name: "POST /webhooks", method: http.MethodPost, path: "/webhooks", in: body}, nil); err != nil {
@@ -49,7 +53,7 @@ func (p *Pluggy) Register(ctx context.Context, address string) (did []string, er
 		return []string{"registered " + address + " for all events"}, nil
 	}
 	for _, w := range ours {
-		more, err := p.mend(ctx, w)
+		more, err := p.mend(ctx, w, address)
 		did = append(did, more...)
 		if err != nil {
 			return did, err
@@ -74,11 +78,15 @@ func (p *Pluggy) carries(w webhook) bool {
 }
 
 // mend brings a webhook that is there to what it should be.
-func (p *Pluggy) mend(ctx context.Context, w webhook) (did []string, err error) {
+func (p *Pluggy) mend(ctx context.Context, w webhook, address string) (did []string, err error) {
 	if !ids.MatchString(string(w.ID)) {
 		return nil, broken(webhooksCall, badAnswer, errors.New("a webhook without an id"))
 	}
 	change := map[string]any{}
+	if string(w.URL) != address {
+		change["url"] = address
+		did = append(did, fmt.Sprintf("moved the webhook %s from %s to %s", w.ID, w.URL, address))
+	}
 	if !p.carries(w) {
 		change["headers"] = p.proof()
 		did = append(did, fmt.Sprintf("gave the webhook %s its secret", w.ID))

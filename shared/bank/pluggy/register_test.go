@@ -37,9 +37,13 @@ func TestRegisteringAWebhookTwiceIsRegisteringItOnce(t *testing.T) {
 		did     int
 	}{
 		{"new", []string{theSecret}, 1}, {"as it is", []string{theSecret}, 0}, {"another secret", []string{"another-secret-of-24-letters", theSecret}, 1},
-		{"as it is", []string{"another-secret-of-24-letters"}, 0},
+		{"as it is", []string{"another-secret-of-24-letters"}, 0}, {"moved", []string{"another-secret-of-24-letters"}, 1},
 	} {
-		did, err := as(step.secrets...).Register(t.Context(), address)
+		to := address
+		if step.what == "moved" {
+			to = "https://portal2.example/webhook/pluggy"
+		}
+		did, err := as(step.secrets...).Register(t.Context(), to)
 		if err != nil || len(did) != step.did {
 			t.Errorf("%s: %v, %v", step.what, did, err)
 		}
