@@ -236,6 +236,6 @@ function ended(visit, bank) {
     heading(t('visit.ended', { bank })),
     notice(phase === 'lost' ? 'bad' : 'warn', h('p', null, t(`visit.${phase}`, { bank }))),
     h('p', { class: 'actions' }, again, button(t('back'), stop), contact(bank, { code: phase })),
-    h('p', { class: 'hint' }, icon('lock'), t('visit.nothing')),
+    visit.phase === 'cancelled' ? h('p', { class: 'hint' }, icon('lock'), ' ', t('visit.nothing')) : null,
   ];
 }
