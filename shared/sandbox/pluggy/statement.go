@@ -388,7 +388,7 @@ func (b *Bank) Amend(id string, a Amendment) error {
 		r.order = order
 	}
 	switch {
-	case a.ID == ChangeID, a.ID == "" && before.ProviderID == "" && before.key() != r.key():
+	case a.ID == ChangeID, a.ID == "" && before.ProviderID == "" && before.likeness() != r.likeness():
 		r.identity++
 	}
 	r.holding.total = r.holding.total.Sub(effect).Add(r.effect())
@@ -411,8 +411,8 @@ func (a Amendment) apply(r *Row) {
 	r.CategoryID, r.Bill = cmp.Or(a.CategoryID, r.CategoryID), cmp.Or(a.Bill, r.Bill)
 }
 
-// key is by what Pluggy knows a row again whose institution gives no id.
-func (r Row) key() string {
+// likeness is by what Pluggy knows a row again whose institution gives no id.
+func (r Row) likeness() string {
 	return strings.Join([]string{r.Description, r.Type, r.Amount.String(), r.Date}, "|")
 }
 
