@@ -49,7 +49,7 @@ func (b bank) files(root string) (all []file, err error) {
 		path string
 		edit func([]byte) ([]byte, error)
 	}{
-		{configPath, b.config}, {tablePath, b.table}, {"README.md", b.readme},
+		{configPath, b.config}, {tablePath, b.table}, {"infra/README.md", b.readme},
 		{"infra/examples/small.tfvars", b.infra}, {"infra/examples/large.tfvars", b.infra},
 	} {
 		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(c.path)))
@@ -185,20 +185,20 @@ func (b bank) table(text []byte) ([]byte, error) {
 		insertion{imports, fmt.Sprintf("%q\n", path)})
 }
 
-// standIns is the last row of the README's table of variables.
-var standIns = regexp.MustCompile("(?m)^\\| .*`BKPER_API_URL`.* stand-ins .*$")
+// variables is the table of the environment's variables, to the end of its last row.
+var variables = regexp.MustCompile("(?m)^\\| `FUNCTION_TARGET` .*\n(\\|.*\n)*")
 
 // readme adds the row of the variables.
 func (b bank) readme(text []byte) ([]byte, error) {
 	if bytes.Contains(text, fmt.Appendf(nil, "`%s_KEY`", b.Env)) {
 		return nil, nil
 	}
-	at := standIns.FindIndex(text)
+	at := variables.FindIndex(text)
 	if at == nil {
 		return nil, errShape
 	}
 	row := fmt.Sprintf("| `%s_KEY`, `%[1]s_URL` | of %s, which is not written yet and without a key is not served; where it is | as for the other banks |\n", b.Env, b.Type)
-	return append(text[:at[0]:at[0]], append([]byte(row), text[at[0]:]...)...), nil
+	return append(text[:at[1]:at[1]], append([]byte(row), text[at[1]:]...)...), nil
 }
 
 // entries is the map of providers in the variables of a deployment.

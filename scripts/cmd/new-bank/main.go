@@ -16,7 +16,7 @@ const usage = `new-bank writes the skeleton of one more provider of bank data.
   scripts/new-bank NAME    NAME is what connections and webhook URLs will call it for ever, such as tink
 
 It makes shared/bank/NAME with the suite that every provider passes, and shared/sandbox/NAME, which answers 501; and it adds
-the provider to shared/config, functions/app, README.md and infra/examples. What is there already it leaves alone.
+the provider to shared/config, functions/app, and the README and the examples in infra. What is there already it leaves alone.
 `
 
 const next = `
@@ -24,7 +24,7 @@ Next:
   1. Let shared/sandbox/%[1]s speak as the service does, and theBank in shared/bank/%[1]s/suite_test.go play the bank by it.
   2. Write shared/bank/%[1]s/%[1]s.go until this passes, which fails now because nothing is written:
      scripts/test ./shared/bank/%[1]s
-  3. Mount the sandbox in scripts/internal/world, and say in shared/config and README.md what has to be set.
+  3. Mount the sandbox in scripts/internal/world, and say in shared/config and infra/README.md what has to be set.
 Without a key in its configuration it is not served, and until Countries names some nobody is sent to it.
 `
 

@@ -172,7 +172,7 @@ func TestNamesThatCannotBeOrAreTakenAreRefusedWithASentence(t *testing.T) {
 }
 
 func TestAFileThatHasAnotherShapeStopsItBeforeAnythingIsWritten(t *testing.T) {
-	for _, path := range []string{configPath, tablePath, "README.md", "infra/examples/small.tfvars"} {
+	for _, path := range []string{configPath, tablePath, "infra/README.md", "infra/examples/small.tfvars"} {
 		root, _ := tree(t)
 		at := filepath.Join(root, filepath.FromSlash(path))
 		text := "nothing\n"
