@@ -1,6 +1,8 @@
 package config_test
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +44,38 @@ func TestAFunctionAsksForWhatItUsesAndNoMore(t *testing.T) {
 	for name, wanted := range map[string]bool{"POSTER_URL": true, "PLAID_SECRET": true, "GOOGLE_CLIENT_SECRET": true, "AUTH_URL": false} {
 		if strings.Contains(got, "  "+name+" ") != wanted {
 			t.Errorf("poster: %s is listed: %v, want %v, in\n%s", name, !wanted, wanted, got)
+		}
+	}
+}
+
+// A deployment serves the countries for whose banks it has credentials; half of them is a mistake, and so is none at all.
+func TestAProviderWithoutCredentialsIsNotServed(t *testing.T) {
+	t.Parallel()
+	const plaid, pluggy = "PLAID_CLIENT_ID PLAID_SECRET", "PLUGGY_CLIENT_ID PLUGGY_CLIENT_SECRET"
+	base := map[string]string{
+		"FUNCTION_TARGET": "webhook", "GOOGLE_CLOUD_PROJECT": "p", "PUBLIC_URL": "https://portal.example",
+	}
+	for name, c := range map[string]struct{ has, asks string }{
+		"Plaid alone":         {plaid, ""},
+		"Pluggy alone":        {pluggy + " PLUGGY_WEBHOOK_SECRET", ""},
+		"both":                {plaid + " " + pluggy + " PLUGGY_WEBHOOK_SECRET", ""},
+		"none":                {"", plaid},
+		"half of Plaid":       {"PLAID_CLIENT_ID", "PLAID_SECRET"},
+		"half of Pluggy":      {plaid + " PLUGGY_CLIENT_SECRET", "PLUGGY_CLIENT_ID PLUGGY_WEBHOOK_SECRET"},
+		"no secret to expect": {pluggy, "PLUGGY_WEBHOOK_SECRET"},
+	} {
+		env := maps.Clone(base)
+		for _, variable := range strings.Fields(c.has) {
+			env[variable] = "x"
+		}
+		got := faults(t, env)
+		for _, variable := range strings.Fields(plaid + " " + pluggy + " PLUGGY_WEBHOOK_SECRET") {
+			if wanted := slices.Contains(strings.Fields(c.asks), variable); strings.Contains(got, "  "+variable+" is needed") != wanted {
+				t.Errorf("%s: %s is asked for: %v, in\n%s", name, variable, !wanted, got)
+			}
+		}
+		if (got == "") != (c.asks == "") {
+			t.Errorf("%s: %s", name, got)
 		}
 	}
 }
