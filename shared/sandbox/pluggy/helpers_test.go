@@ -233,3 +233,10 @@ func openDisk(t *testing.T) *disk.DB {
 	t.Cleanup(func() { db.Close() })
 	return db
 }
+
+func serve(t *testing.T, h http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
+}

@@ -75,9 +75,9 @@ func (c *customer) doc() any    { return customerDoc{c.id, c.user, c.connector} 
 
 type holdingDoc struct {
 	Holding
-	ID, Owner, GrownTo string
-	N                  int
-	Closed             bool
+	ID, Customer, GrownTo string
+	N                     int
+	Closed                bool
 }
 
 func (h *holding) key() string { return "holding/" + h.id }
@@ -219,7 +219,7 @@ func (b *Bank) restore(s saved) error {
 func (b *Bank) restoreStatements(s saved) error {
 	slices.SortFunc(s.holdings, func(x, y holdingDoc) int { return cmp.Compare(x.N, y.N) })
 	for _, d := range s.holdings {
-		c := b.customers[d.Owner]
+		c := b.customers[d.Customer]
 		if c == nil {
 			return fmt.Errorf("bank account %s: no customer %s", d.ID, d.Owner)
 		}

@@ -41,7 +41,7 @@ var hookEvents = []string{
 
 // Mischief is what the network and forgers do to the next webhooks. The counts are used up one by one.
 type Mischief struct {
-	Drop          int  `json:"drop"`                // events that reach nobody
+	Drop          int  `json:"drop"`                // events that somebody listens to and that reach nobody
 	Duplicate     int  `json:"duplicate"`           // events that come twice
 	NoHeaders     int  `json:"no_headers"`          // deliveries whose first attempt comes without the webhook's headers
 	DelayMillis   int  `json:"delay_ms"`            // of every event, until changed
@@ -168,7 +168,8 @@ func use(n *int) bool {
 
 // enqueue sends an event to the client's webhooks that listen to it, and to the item's own.
 func (h *hooks) enqueue(e Event, now time.Time) {
-	if use(&h.mischief.Drop) {
+	listening := slices.DeleteFunc(h.sorted(), func(w *subscription) bool { return !w.listens(e) })
+	if len(listening) == 0 && e.ItemURL == "" || use(&h.mischief.Drop) {
 		return
 	}
 	body, err := e.body(h.links)
@@ -180,10 +181,8 @@ func (h *hooks) enqueue(e Event, now time.Time) {
 		copies = 2
 	}
 	for range copies {
-		for _, w := range h.sorted() {
-			if w.listens(e) {
-				h.add(e, w.URL, w.ID, body, now)
-			}
+		for _, w := range listening {
+			h.add(e, w.URL, w.ID, body, now)
 		}
 		if e.ItemURL != "" {
 			h.add(e, e.ItemURL, "", body, now)
