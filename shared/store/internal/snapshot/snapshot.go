@@ -20,7 +20,7 @@ import (
 func Of[T any](v *T) (*T, error) {
 	c := new(T)
 	*c = *v
-	return c, alone(reflect.ValueOf(c).Elem())
+	return c, alone(c)
 }
 
 // Into copies what src points to into what dst points to. Where their types differ, as those of two programs that read one
@@ -28,14 +28,24 @@ func Of[T any](v *T) (*T, error) {
 func Into[T any](dst *T, src any) error {
 	if from, ok := src.(*T); ok {
 		*dst = *from
-		return alone(reflect.ValueOf(dst).Elem())
+		return alone(dst)
 	}
-	return convert(reflect.ValueOf(dst).Elem(), reflect.ValueOf(src).Elem())
+	convert(reflect.ValueOf(dst).Elem(), reflect.ValueOf(src).Elem())
+	return alone(dst)
 }
 
-func alone(v reflect.Value) error {
-	if d := part(v.Type()); d != nil {
-		return d(v)
+// Detacher is a type that knows how to copy what its values point to, faster than that is found out by reflection. It must
+// do the same.
+type Detacher interface{ Detach() }
+
+// alone detaches what was copied into v.
+func alone[T any](v *T) error {
+	if d, ok := any(v).(Detacher); ok {
+		d.Detach()
+		return nil
+	}
+	if d := part(reflect.TypeFor[T]()); d != nil {
+		return d(reflect.ValueOf(v).Elem())
 	}
 	return nil
 }
@@ -320,7 +330,7 @@ type pair struct{ to, from reflect.Type }
 var conversions sync.Map // pair → [][2]int
 
 // convert copies the members that two structs have in common. Those must be of the same types.
-func convert(dst, src reflect.Value) error {
+func convert(dst, src reflect.Value) {
 	p := pair{dst.Type(), src.Type()}
 	found, ok := conversions.Load(p)
 	if !ok {
@@ -330,7 +340,6 @@ func convert(dst, src reflect.Value) error {
 	for _, f := range list {
 		dst.Field(f[0]).Set(src.Field(f[1]))
 	}
-	return alone(dst)
 }
 
 // common lists the members of two structs by the indexes of their fields.
