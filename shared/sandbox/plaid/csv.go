@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -199,13 +200,30 @@ func (b *Bank) LoadStatement(s *Statement, name string, lastDay time.Time) (*Ins
 			Current: balance, Available: &balance,
 		})
 	}
-	shift := s.shift(lastDay)
-	for _, r := range s.rows {
-		b.recordAs(holdings[r.account], id+"/"+r.id, Row{
-			Date: shift(r.date), Amount: r.amount.Neg(), Currency: r.currency, Description: r.description,
+	for l := range s.Lines(lastDay) {
+		b.recordAs(holdings[l.Account], id+"/"+l.ID, Row{
+			Date: l.Date, Amount: l.Amount.Neg(), Currency: l.Currency, Description: l.Description,
 		})
 	}
 	return i, nil
+}
+
+// Line is one row of the file.
+type Line struct {
+	Account, ID, Date, Currency, Description string          // Date is YYYY-MM-DD
+	Amount                                   decimal.Decimal // negative = money out, as banks print it
+}
+
+// Lines are the rows by date, all shifted by the same number of days so that the last falls on lastDay.
+func (s *Statement) Lines(lastDay time.Time) iter.Seq[Line] {
+	shift := s.shift(lastDay)
+	return func(yield func(Line) bool) {
+		for _, r := range s.rows {
+			if !yield(Line{r.account, r.id, shift(r.date), r.currency, r.description, r.amount}) {
+				return
+			}
+		}
+	}
 }
 
 // Rows returns the number of rows in the file.
