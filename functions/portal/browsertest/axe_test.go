@@ -113,6 +113,16 @@ type violation struct {
 // second is axe-core's, with its rules for WCAG 2.2 AA.
 func (b *window) accessible(name string) {
 	b.t.Helper()
+	wait(b.t, name+" is there", func() string {
+		there, err := chromedp.Run(b.soon(), chromedp.Evaluate[bool](`document.readyState === "complete" && document.querySelector("h1") !== null`))
+		if err != nil {
+			return err.Error()
+		}
+		if !there {
+			return "it has no heading yet"
+		}
+		return ""
+	}, b)
 	b.picture(name)
 	b.named(name)
 	b.fits(name)
@@ -133,12 +143,12 @@ func (b *window) accessible(name string) {
 // axe runs the script apart from the page's own, so that neither sees the other.
 func (b *window) axe(source string) (violations []violation) {
 	b.t.Helper()
-	tree, err := chromedp.Call(b.ctx, page.GetFrameTree, chromedp.Void{})
+	tree, err := chromedp.Call(b.soon(), page.GetFrameTree, chromedp.Void{})
 	b.try("find the page", err)
-	apart, err := chromedp.Call(b.ctx, page.CreateIsolatedWorld, page.CreateIsolatedWorldParams{FrameID: tree.FrameTree.Frame.ID, WorldName: "axe"})
+	apart, err := chromedp.Call(b.soon(), page.CreateIsolatedWorld, page.CreateIsolatedWorldParams{FrameID: tree.FrameTree.Frame.ID, WorldName: "axe"})
 	b.try("make room for axe-core", err)
 	run := func(expression string) []byte {
-		r, err := chromedp.Call(b.ctx, runtime.Evaluate, runtime.EvaluateParams{
+		r, err := chromedp.Call(b.soon(), runtime.Evaluate, runtime.EvaluateParams{
 			Expression: expression, ContextID: apart.ExecutionContextID, AwaitPromise: new(true), ReturnByValue: new(true),
 		})
 		if err == nil && r.ExceptionDetails != nil {
@@ -164,7 +174,7 @@ var used = []string{
 // named fails where something has no name, or the page no title, language or first heading.
 func (b *window) named(name string) {
 	b.t.Helper()
-	tree, err := chromedp.Call(b.ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+	tree, err := chromedp.Call(b.soon(), accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
 	b.try("read the screen", err)
 	for _, n := range tree.Nodes {
 		c := controlOf(n)
@@ -172,7 +182,7 @@ func (b *window) named(name string) {
 			b.t.Errorf("%s: a %s has no name (%s)", name, c.role, b.html(c))
 		}
 	}
-	page, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]string](`[document.title, document.documentElement.lang, document.querySelector("h1")?.innerText ?? ""]`))
+	page, err := chromedp.Run(b.soon(), chromedp.Evaluate[[]string](`[document.title, document.documentElement.lang, document.querySelector("h1")?.innerText ?? ""]`))
 	b.try("read the screen", err)
 	for i, what := range []string{"title", "language", "first heading"} {
 		if strings.TrimSpace(page[i]) == "" {
@@ -184,7 +194,7 @@ func (b *window) named(name string) {
 // fits fails where the page is wider than the screen, so that lines must be read by scrolling to and fro.
 func (b *window) fits(name string) {
 	b.t.Helper()
-	wider, err := chromedp.Run(b.ctx, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`))
+	wider, err := chromedp.Run(b.soon(), chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`))
 	b.try("measure the page", err)
 	if wider > 0 {
 		b.t.Errorf("%s: the page is %d pixels wider than the screen", name, wider)

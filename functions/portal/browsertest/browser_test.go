@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,6 +90,10 @@ func findBrowser() (string, error) {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	// The people in these tests wait most of the time.
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		parallel.Value.Set(strconv.Itoa(2 * goruntime.GOMAXPROCS(0)))
+	}
 	code := m.Run()
 	if wanted.Load() {
 		if b, err := theBrowser(); err == nil {
@@ -206,6 +212,13 @@ func (l look) media() emulation.SetEmulatedMediaParams {
 	}}
 }
 
+// soon is the window's context for one command, which may wait in vain while the window goes to another page.
+func (b *window) soon() context.Context {
+	ctx, cancel := context.WithTimeout(b.ctx, patience/2)
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
+
 // faults are what a page must never do: throw, or try what its policy forbids.
 type faults struct {
 	t    *testing.T
@@ -241,19 +254,19 @@ func (b *window) goTo(address string) {
 	if strings.HasPrefix(address, "/") {
 		address = b.p.w.url + address
 	}
-	b.try("open "+address, chromedp.Do(b.ctx, chromedp.Navigate(address)))
+	b.try("open "+address, chromedp.Do(b.soon(), chromedp.Navigate(address)))
 }
 
 // reload reads the page again.
 func (b *window) reload() {
 	b.t.Helper()
-	b.try("reload", chromedp.Do(b.ctx, chromedp.Reload()))
+	b.try("reload", chromedp.Do(b.soon(), chromedp.Reload()))
 }
 
 // address is where the window is.
 func (b *window) address() string {
 	b.t.Helper()
-	at, err := chromedp.Run(b.ctx, chromedp.Location())
+	at, err := chromedp.Run(b.soon(), chromedp.Location())
 	b.try("read the address", err)
 	return at
 }
@@ -308,7 +321,7 @@ func (b *window) popup(act func()) screen {
 // before runs a script in every page that the window opens from now on, before the page's own.
 func (b *window) before(script string) {
 	b.t.Helper()
-	_, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+	_, err := chromedp.Call(b.soon(), page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
 	b.try("add a script", err)
 }
 

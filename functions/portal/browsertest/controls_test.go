@@ -51,13 +51,13 @@ func matches(name, want string) bool {
 func (s screen) all(role, name string) ([]control, error) {
 	params := accessibility.QueryAXTreeParams{BackendNodeID: s.node, Role: role}
 	if s.node == 0 {
-		document, err := evaluate(s.ctx, "document")
+		document, err := evaluate(s.soon(), "document")
 		if err != nil {
 			return nil, err
 		}
 		params.ObjectID = document
 	}
-	found, err := chromedp.Call(s.ctx, accessibility.QueryAXTree, params)
+	found, err := chromedp.Call(s.soon(), accessibility.QueryAXTree, params)
 	if err != nil {
 		return nil, err
 	}
@@ -176,10 +176,10 @@ func (s screen) click(role, name string) {
 
 // press clicks with the mouse, and says what is in the way.
 func (s screen) press(node cdp.BackendNodeID) string {
-	if err := call(s.ctx, dom.ScrollIntoViewIfNeeded, dom.ScrollIntoViewIfNeededParams{BackendNodeID: node}); err != nil {
+	if err := call(s.soon(), dom.ScrollIntoViewIfNeeded, dom.ScrollIntoViewIfNeededParams{BackendNodeID: node}); err != nil {
 		return err.Error()
 	}
-	quads, err := chromedp.Call(s.ctx, dom.GetContentQuads, dom.GetContentQuadsParams{BackendNodeID: node})
+	quads, err := chromedp.Call(s.soon(), dom.GetContentQuads, dom.GetContentQuadsParams{BackendNodeID: node})
 	if err != nil || len(quads.Quads) == 0 {
 		return fmt.Sprintf("it has no place on the screen (%v)", err)
 	}
@@ -200,8 +200,9 @@ func (s screen) press(node cdp.BackendNodeID) string {
 		if kind != input.DispatchMouseEventTypeMouseMoved {
 			p.Button, p.ClickCount = input.MouseButtonLeft, 1
 		}
-		if err := call(s.ctx, input.DispatchMouseEvent, p); err != nil {
-			s.try("click", err)
+		// A click that closes the window, or leads to another page, may never be answered.
+		if err := call(s.soon(), input.DispatchMouseEvent, p); err != nil && kind != input.DispatchMouseEventTypeMouseReleased {
+			return err.Error()
 		}
 	}
 	return ""
@@ -216,7 +217,7 @@ func call[P, R any](ctx context.Context, cmd cdp.Command[P, R], params P) error 
 // on calls a function of JavaScript on a control.
 func on[T any](b *window, node cdp.BackendNodeID, function string, args ...any) (T, error) {
 	var result T
-	object, err := chromedp.Call(b.ctx, dom.ResolveNode, dom.ResolveNodeParams{BackendNodeID: node})
+	object, err := chromedp.Call(b.soon(), dom.ResolveNode, dom.ResolveNodeParams{BackendNodeID: node})
 	if err != nil {
 		return result, err
 	}
@@ -228,7 +229,7 @@ func on[T any](b *window, node cdp.BackendNodeID, function string, args ...any) 
 		}
 		params.Arguments = append(params.Arguments, &runtime.CallArgument{Value: text})
 	}
-	answer, err := chromedp.Call(b.ctx, runtime.CallFunctionOn, params)
+	answer, err := chromedp.Call(b.soon(), runtime.CallFunctionOn, params)
 	if err != nil {
 		return result, err
 	}
@@ -247,7 +248,7 @@ func (s screen) fill(role, name, text string) {
 	s.click(role, name)
 	_, err := on[any](s.window, s.get(role, name).node, `function() { this.select(); }`)
 	s.try("select what is there", err)
-	s.try("write", call(s.ctx, input.InsertText, input.InsertTextParams{Text: text}))
+	s.try("write", call(s.soon(), input.InsertText, input.InsertTextParams{Text: text}))
 }
 
 // set gives a value to what only the browser's own pickers change: dates and lists.
@@ -307,14 +308,14 @@ func (s screen) text() (string, error) {
 	if s.node != 0 {
 		text, err = on[string](s.window, s.node, `function() { return this.innerText; }`)
 	} else {
-		text, err = chromedp.Run(s.ctx, chromedp.Evaluate[string](`document.body?.innerText ?? ""`))
+		text, err = chromedp.Run(s.soon(), chromedp.Evaluate[string](`document.body?.innerText ?? ""`))
 	}
 	return strings.Join(strings.Fields(text), " "), err
 }
 
 // outline is what a screen reader finds, for people who look for the reason of a failure.
 func (b *window) outline() string {
-	tree, err := chromedp.Call(b.ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+	tree, err := chromedp.Call(b.soon(), accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
 	if err != nil {
 		return err.Error()
 	}

@@ -41,6 +41,7 @@ func TestTheSandboxsBookIsKeptByHand(t *testing.T) {
 	b.get("button", "Uncheck COFFEE")
 
 	b.click("link", "Edit RENT")
+	b.get("heading", "Edit RENT")
 	b.accessible("sandbox transaction")
 	b.fill("textbox", "Amount", "900")
 	b.fill("textbox", "Description", "RENT OF MAY")
