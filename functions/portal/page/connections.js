@@ -128,7 +128,7 @@ function actions(c, busy) {
   ];
 }
 
-const resting = (c) => Boolean(c.next_sync) && Date.parse(c.next_sync) > Date.now();
+export const resting = (c) => Boolean(c.next_sync) && Date.parse(c.next_sync) > Date.now();
 
 // sync asks for a look at the bank now. It says when the next is allowed.
 export async function sync(thing, body) {

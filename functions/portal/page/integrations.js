@@ -1,11 +1,11 @@
 // Book Integrations: everything that is configured on the open Book, and what others have offered to it.
 
 import { h } from './dom.js';
-import { amount, day, has, t } from './text.js';
+import { ago, amount, day, has, t } from './text.js';
 import { post } from './api.js';
 import { act, change, connectionOf, edits, hurry, loadAttention, loadIntegrations, note, openBook, place, reload, state, to } from './state.js';
 import { badge, button, confirm, heading, icon, link, monogram, notice, outcome, refusal, spinner } from './ui.js';
-import { accounts, statusOf, sync } from './connections.js';
+import { accounts, resting, statusOf, sync } from './connections.js';
 import { label, open, progress } from './link.js';
 
 export function integrations() {
@@ -67,9 +67,10 @@ function actions(i, busy) {
   return [
     account && !['disconnected', 'stopping'].includes(i.status) ? button(t('configure'), () => open(connection, account, i), { disabled: busy, kind: ['account_gone', 'account_archived', 'no_access', 'consent_required'].includes(i.status) ? 'primary' : '' }) : null,
     account && !still ? button(t(i.paused ? 'resume' : 'pause'), () => pause(i), { busy, kind: i.paused ? 'primary' : '' }) : null,
-    connection && !still && !i.paused ? button(t('sync'), () => sync(thingOf(i), { connection: i.connection, book: openBook() }), { disabled: busy }) : null,
+    connection && !still && !i.paused ? button(t('sync'), () => sync(thingOf(i), { connection: i.connection, book: openBook() }), { disabled: busy || resting(connection), 'aria-describedby': resting(connection) ? `rest-${i.id}` : undefined }) : null,
     account && !still && !i.paused ? button(t('again'), () => ask('again', i), { disabled: busy }) : null,
     button(t('remove'), () => ask('remove', i), { kind: 'danger', disabled: busy }),
+    connection && !still && !i.paused && resting(connection) ? h('span', { class: 'hint', id: `rest-${i.id}` }, t('sync.next', { ago: ago(connection.next_sync) })) : null,
   ];
 }
 

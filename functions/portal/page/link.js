@@ -130,7 +130,7 @@ async function save(d, from) {
   say(t('link.saved'));
   hurry();
   await (d.to.create ? loadBook() : loadIntegrations());
-  note(`integration ${saved.id}`, { text: t('link.saved') });
+  if (d.integration) note(`integration ${saved.id}`, { text: t('link.kept') });
   return saved;
 }
 

@@ -107,8 +107,8 @@ function draw() {
   if (stood && at !== stood && !state.dialog) {
     scrollTo(0, 0);
     document.querySelector('h1')?.focus({ preventScroll: true });
-  }
-  else if (asked && !state.dialog) giveBack();
+  } else if (asked && !state.dialog) giveBack();
+  if (at !== stood) document.querySelector('nav [aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
   stood = at;
   asked = state.dialog;
 }

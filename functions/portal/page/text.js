@@ -69,7 +69,7 @@ const units = [['day', 86400], ['hour', 3600], ['minute', 60]];
 export function ago(time) {
   const seconds = (new Date(time) - Date.now()) / 1000;
   for (const [unit, size] of units) {
-    if (Math.abs(seconds) >= size) return distances.format(Math.trunc(seconds / size), unit);
+    if (Math.abs(seconds) >= size || (seconds > 0 && unit === 'minute')) return distances.format(seconds > 0 ? Math.ceil(seconds / size) : Math.trunc(seconds / size), unit);
   }
   return distances.format(0, 'second');
 }
