@@ -164,7 +164,7 @@ func (b *Bank) collectAccount(a *account) {
 	a.balance, a.updated = a.holding.balance(now), now
 	rows := slices.SortedFunc(maps.Keys(a.stale), func(x, y *row) int { return cmp.Compare(x.n, y.n) })
 	clear(a.stale)
-	from := a.item.created.AddDate(0, 0, -historyDays)
+	from := a.item.created.Truncate(day).AddDate(0, 0, -historyDays)
 	var created, updated, deleted []*entry
 	for _, r := range rows {
 		e := a.byRow[r]

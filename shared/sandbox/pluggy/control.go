@@ -38,6 +38,7 @@ import (
 //	POST   /_sim/items/revoke             item_id: the consent
 //	POST   /_sim/items/consent            item_id, expires (RFC 3339)
 //	POST   /_sim/items/discontinue        item_id: Pluggy deletes it
+//	POST   /_sim/connectors?name=&last_day=   text/csv: a bank's file, see LoadStatement → connector
 //	POST   /_sim/connectors/health        connector, status: ONLINE, OFFLINE or UNSTABLE
 //	GET    /_sim/webhooks                 waiting, and the last deliveries
 //	POST   /_sim/webhooks                 a Mischief
@@ -49,6 +50,7 @@ import (
 func (s *Server) controlRoutes() {
 	s.mux.HandleFunc("GET /_sim/items", s.listItems)
 	s.mux.HandleFunc("GET /_sim/webhooks", s.listWebhooks)
+	s.mux.HandleFunc("POST /_sim/connectors", s.takeCSV)
 	s.mux.HandleFunc("DELETE /_sim/faults", func(w http.ResponseWriter, _ *http.Request) {
 		s.ClearFaults()
 		s.write(w, http.StatusOK, struct{}{})

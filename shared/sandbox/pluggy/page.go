@@ -54,7 +54,7 @@ func script(w http.ResponseWriter, kind string, text []byte) {
 
 // pageView is what the page shows.
 type pageView struct {
-	Step, Lang, Query, Origin, Told, Code, Message, Root string
+	Step, Lang, Theme, Query, Origin, Told, Code, Message, Root string
 
 	Banks     []*Connector
 	Bank      *Connector
@@ -104,7 +104,7 @@ func (v *visit) view(b *Bank, query string) (pageView, error) {
 		told = []byte("[]")
 	}
 	view := pageView{
-		Step: v.step, Lang: v.wanted.language, Query: query, Origin: v.wanted.origin, Told: string(told), Code: v.code, Message: v.message,
+		Step: v.step, Lang: v.wanted.language, Theme: v.wanted.theme, Query: query, Origin: v.wanted.origin, Told: string(told), Code: v.code, Message: v.message,
 		Root: "../", Bank: v.bank, Retry: v.bank != nil && v.client != "",
 	}
 	switch v.step {

@@ -212,6 +212,9 @@ func TestTheWidgetWaitsWhileTheBankIsSlow(t *testing.T) {
 	r.clock.advance(time.Minute)
 	w.load(http.MethodGet, nil)
 	w.expect("success", "")
+	if w = r.widget(t, url.Values{"connect_token": {r.token(t, `{}`)}, "theme": {"dark"}}); !strings.Contains(w.body, `<html lang="pt" class="dark">`) {
+		t.Error(w.body[:100])
+	}
 }
 
 func TestTheWidgetRepairsOnlyWithATokenForTheItem(t *testing.T) {

@@ -51,6 +51,7 @@ type wanted struct {
 	countries  []string
 	sandbox    bool
 	language   string
+	theme      string // light or dark; empty is the person's own
 }
 
 // telling is something that the page around the frame hears, by its number.
@@ -103,6 +104,9 @@ func readWanted(q url.Values) wanted {
 	w := wanted{update: q.Get("update_item"), sandbox: q.Get("with_sandbox") == "true", language: "pt"}
 	if strings.HasPrefix(q.Get("lang"), "en") {
 		w.language = "en"
+	}
+	if theme := q.Get("theme"); theme == "light" || theme == "dark" {
+		w.theme = theme
 	}
 	if u, err := url.Parse(q.Get("origin")); err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
 		w.origin = u.Scheme + "://" + u.Host
