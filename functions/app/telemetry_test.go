@@ -156,6 +156,11 @@ func TestOneTraceLeadsFromTheBanksWebhookToTheDraft(t *testing.T) {
 		t.Fatalf("no webhook's trace has all of %v", steps)
 	}
 	hook := hooks[whole].SpanContext
+	if !slices.ContainsFunc(w.spans("handle poster"), func(s tracetest.SpanStub) bool {
+		return slices.Contains(s.Attributes, attribute.String("provider", "plaid"))
+	}) {
+		t.Error("no span has what the request's line notes")
+	}
 	for _, s := range w.spans("handle poster") {
 		if len(s.Links) != 1 || s.Links[0].SpanContext.TraceID() == s.SpanContext.TraceID() {
 			t.Errorf("the handling of a message is not linked with the request that brought it: %+v", s.Links)

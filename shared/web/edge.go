@@ -115,7 +115,9 @@ func (h *handler) tell(ctx context.Context, r *http.Request, l *line, span *tele
 		failed = code
 	}
 	shown := strconv.Itoa(status)
-	span.Set("http.response.status_code", shown)
+	if span != nil {
+		span.Set(append(l.pairs(), "http.response.status_code", shown)...)
+	}
 	span.End(failed)
 	h.edge.Telemetry.Add(ctx, telemetry.Requests, 1, h.edge.Function, h.route, shown, code)
 }
@@ -215,6 +217,16 @@ func Note(ctx context.Context, attrs ...slog.Attr) {
 		defer l.mu.Unlock()
 		l.notes = append(l.notes, attrs[:min(len(attrs), maxNotes-len(l.notes))]...)
 	}
+}
+
+// pairs are the notes so far, for spans.
+func (l *line) pairs() (pairs []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range l.notes {
+		pairs = append(pairs, n.Key, n.Value.String())
+	}
+	return pairs
 }
 
 func (h *handler) log(ctx context.Context, r *http.Request, l *line, status int, p *Problem) {

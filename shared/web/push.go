@@ -48,7 +48,8 @@ func (e *Edge) handle(ctx context.Context, route string, d events.Delivery, do f
 		ctx = logs.WithTrace(ctx, d.Trace)
 	}
 	ctx, span := e.Telemetry.Continue(ctx, d.Trace, "handle "+route, "messaging.message.id", d.ID, "messaging.attempt", strconv.Itoa(d.Attempt))
-	if l, ok := ctx.Value(lineKey{}).(*line); ok && d.Trace.ID != "" {
+	l, ok := ctx.Value(lineKey{}).(*line)
+	if ok && d.Trace.ID != "" {
 		l.mu.Lock()
 		l.sender, _ = logs.TraceOf(ctx)
 		l.mu.Unlock()
@@ -57,6 +58,9 @@ func (e *Edge) handle(ctx context.Context, route string, d events.Delivery, do f
 	err := do(ctx, d)
 	if err != nil {
 		outcome, failed = "refused", "refused"
+	}
+	if ok && span != nil {
+		span.Set(l.pairs()...)
 	}
 	span.End(failed)
 	e.Telemetry.Add(ctx, telemetry.Events, 1, e.Function, outcome)

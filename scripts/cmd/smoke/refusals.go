@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/bkper/automations-portal/scripts/internal/world"
@@ -57,6 +58,10 @@ func requests() []request {
 			map[string]string{"Plaid-Verification": forgery}, refused,
 		},
 	}
+	all = append(all, request{ // where it is not served, nobody is let in either
+		"a webhook without the secret that Pluggy was told is refused", http.MethodPost, "/webhook/pluggy", `{"event":"item/updated","itemId":"smoke"}`,
+		map[string]string{"Authorization": "Bearer smoke"}, append(slices.Clone(refused), nothing...),
+	})
 	for _, function := range []string{"connect", "link", "remove", "disconnect", "reconnect"} {
 		all = append(all,
 			request{function + " refuses a stranger", http.MethodPost, "/" + function, "{}", nil, refused},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -110,19 +113,22 @@ func TestWhatScriptsDevServesPasses(t *testing.T) {
 	})
 }
 
-// TestTheBinaryThatIsDeployedPasses serves the functions by functions/main itself, as on Google Cloud: events go through
-// Google's Pub/Sub emulator, since that binary has no queue of its own.
+// TestTheBinaryThatIsDeployedPasses serves the functions by functions/main itself, as on Google Cloud, with Google's emulators
+// of Firestore and Pub/Sub: that binary has no queue of its own. Secret Manager has none, so tokens are in a file.
 func TestTheBinaryThatIsDeployedPasses(t *testing.T) {
-	e, err := emulator.Start(t.Context(), emulator.PubSub)
-	if errors.Is(err, emulator.ErrNotInstalled) {
-		t.Skip("not run: " + err.Error())
+	hosts := map[string]string{}
+	for _, p := range []emulator.Product{emulator.PubSub, emulator.Firestore} {
+		e, err := emulator.Start(t.Context(), p)
+		if errors.Is(err, emulator.ErrNotInstalled) {
+			t.Skip("not run: " + err.Error())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(e.Stop)
+		t.Setenv(p.Env, e.Host)
+		hosts[p.Env] = e.Host
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Stop)
-	t.Setenv(emulator.PubSub.Env, e.Host)
-
 	mux := http.NewServeMux()
 	front := httptest.NewServer(mux)
 	t.Cleanup(front.Close)
@@ -131,13 +137,59 @@ func TestTheBinaryThatIsDeployedPasses(t *testing.T) {
 	port := freePort(t)
 	mux.Handle("/", httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "127.0.0.1:" + port}))
 	env := w.Env(nil)
-	env["PORT"], env["DATA_FILE"], env["EVENTS"], env["STORE"], env["VAULT"] = port, filepath.Join(t.TempDir(), "portal.db"), "pubsub", "sqlite", "sqlite"
-	env["GOOGLE_CLOUD_PROJECT"], env[emulator.PubSub.Env] = "demo-smoke", e.Host
+	maps.Copy(env, hosts)
+	env["GOOGLE_CLOUD_PROJECT"], env["VAULT"], env["DATA_FILE"], env["PORT"] = "demo-smoke", "sqlite", filepath.Join(t.TempDir(), "portal.db"), port
+	viewer := newViewer(t)
+	env["OTEL_EXPORTER_OTLP_ENDPOINT"] = viewer.URL
 	deliver(t, w, env)
-	serve(t, env)
+	stop := serve(t, env)
 
 	code, out := smoked(t, unset, front.URL)
 	all(t, code, out)
+	stop()
+	viewer.saw(t, "/v1/traces", "webhook webhook", "publish rings", "handle poster", "/sandbox/plaid/transactions/sync", "google.firestore.v1.Firestore/Commit")
+	viewer.saw(t, "/v1/metrics", "portal_webhooks_total", "portal_events_total", "portal_call_seconds", "service.instance.id", "demo-smoke")
+}
+
+// viewer takes spans and numbers.
+type viewer struct {
+	*httptest.Server
+	mu   sync.Mutex
+	sent map[string]*bytes.Buffer // by path
+}
+
+func newViewer(t *testing.T) *viewer {
+	t.Helper()
+	v := &viewer{sent: map[string]*bytes.Buffer{"/v1/traces": {}, "/v1/metrics": {}}}
+	v.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if to := v.sent[r.URL.Path]; to == nil {
+			w.WriteHeader(http.StatusNotFound)
+		} else if _, err := to.ReadFrom(r.Body); err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+	}))
+	t.Cleanup(v.Close)
+	return v
+}
+
+// saw checks what was sent, in which texts stand as they are; a token must not be among them.
+func (v *viewer) saw(t *testing.T, path string, texts ...string) {
+	t.Helper()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	sent := v.sent[path].String()
+	for _, text := range texts {
+		if !strings.Contains(sent, text) {
+			t.Errorf("%q was not sent to %s, of %d bytes", text, path, len(sent))
+		}
+	}
+	for _, text := range []string{"access-sandbox-", "link-sandbox-", "public-sandbox-", "sandbox-secret", "Bearer "} {
+		if strings.Contains(sent, text) {
+			t.Errorf("%q was sent to %s", text, path)
+		}
+	}
 }
 
 // outside is a sandbox with the person as whom the command signs in.
@@ -201,8 +253,8 @@ func deliver(t *testing.T, w *world.World, env map[string]string) {
 	background(t, p.Run)
 }
 
-// serve starts the binary and waits until it serves.
-func serve(t *testing.T, env map[string]string) {
+// serve starts the binary and waits until it serves; stop ends it as Cloud Run does.
+func serve(t *testing.T, env map[string]string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command(build(t, "functions/main")) //nolint:gosec,noctx // it is our own, and ended below
 	for name, value := range env {
@@ -213,21 +265,23 @@ func serve(t *testing.T, env map[string]string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt) // where it has ended, Wait tells
+	stop = sync.OnceFunc(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // where it has ended, Wait tells
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("it ends with %v\n%s", err, log.String())
 		}
 	})
+	t.Cleanup(stop)
 	for range 100 {
 		answer, err := http.Get("http://127.0.0.1:" + env["PORT"] + "/portal/openapi.json") //nolint:noctx // of a test
 		if err == nil {
 			answer.Body.Close()
-			return
+			return stop
 		}
 		time.Sleep(50 * time.Millisecond) // it is another process
 	}
 	t.Fatal("it does not serve")
+	return nil
 }
 
 func TestASystemThatTakesEverybodyFails(t *testing.T) {
