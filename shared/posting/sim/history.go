@@ -87,7 +87,7 @@ const (
 //
 // Meanwhile the bank adds, settles, amends, names anew and takes back rows, also between the pages of one read; webhooks are
 // lost, late, doubled and shuffled; at each outside call a process is slow, fails before or after the effect, dies, or
-// sleeps beyond its lease; the person edits and trashes records, saves, pauses and removes integrations, and replaces the
+// sleeps beyond its lease; the store hardly answers for a minute; the person edits and trashes records, saves, pauses and removes integrations, and replaces the
 // item by a new one. TestHistoriesAreFull says how much of each there is at least. Then nothing goes wrong any more, and what the Books hold must be what the
 // bank has.
 type history struct {
@@ -466,6 +466,20 @@ func (h *history) moves() {
 	}
 }
 
+// outage lets half of what the store is asked fail for a while, in which the bank goes on.
+func (h *history) outage() {
+	h.had.outages++
+	h.down = true
+	h.log("the store hardly answers")
+	for range 1 + h.rng.IntN(2) {
+		h.sleep(h.between(0, 20*time.Second))
+		h.moves()
+	}
+	h.sleep(h.between(time.Second, 20*time.Second))
+	h.down = false
+	h.log("the store answers")
+}
+
 // amend changes the amount of a row at the bank.
 func (h *history) amend(r *row) {
 	if r.gone {
@@ -711,6 +725,9 @@ func (h *history) live() error {
 	h.repeat("portal", h.rng.IntN(4), span, h.changes)
 	if h.chance(0.25) {
 		h.spawn("renew", h.between(0, span), h.renew)
+	}
+	if h.chance(0.25) {
+		h.spawn("outage", h.between(span/2, span), h.outage)
 	}
 	h.schedule(span)
 	if err := h.run(start.Add(span)); err != nil {

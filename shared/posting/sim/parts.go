@@ -28,8 +28,16 @@ type database struct {
 	real store.Store
 }
 
+func (d database) call(what string) fate {
+	f := d.w.call(what, storeCall)
+	if d.w.down && !d.w.calm && d.w.chance(0.5) {
+		return before
+	}
+	return f
+}
+
 func (d database) Get(ctx context.Context, kind string, ids ...string) ([]store.Document, error) {
-	f := d.w.call("store get", storeCall)
+	f := d.call("store get")
 	if f == before {
 		return nil, errFault
 	}
@@ -38,7 +46,7 @@ func (d database) Get(ctx context.Context, kind string, ids ...string) ([]store.
 }
 
 func (d database) Find(ctx context.Context, q store.Query) ([]store.Document, error) {
-	f := d.w.call("store find", storeCall)
+	f := d.call("store find")
 	if f == before {
 		return nil, errFault
 	}
@@ -50,7 +58,7 @@ func (d database) Find(ctx context.Context, q store.Query) ([]store.Document, er
 func (d database) Count(ctx context.Context, q store.Query) (int, error) { return d.real.Count(ctx, q) }
 
 func (d database) Update(ctx context.Context, body func(store.Tx) error) error {
-	f := d.w.call("store update", storeCall)
+	f := d.call("store update")
 	if f == before {
 		return errFault
 	}

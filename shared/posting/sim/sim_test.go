@@ -122,5 +122,6 @@ func (l life) list() []struct {
 		{"saves", l.saves, 3.2},
 		{"removals", l.removals, 0.26},
 		{"renewals", l.renewals, 0.22},
+		{"outages", l.outages, 0.17},
 	}
 }

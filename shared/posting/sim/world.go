@@ -24,6 +24,7 @@ type world struct {
 	trace *strings.Builder // nil where nobody reads it
 
 	faults float64 // chance that an outside call goes wrong
+	down   bool    // the store answers every other call
 	calm   bool    // the end of the history: nothing goes wrong any more
 	had    life
 }
@@ -45,6 +46,7 @@ type life struct {
 	saves    int // of integrations: linked, another start date, pending or not, paused or not
 	removals int // of integrations
 	renewals int // of the item: disconnected and connected again
+	outages  int // of the store, while the bank goes on
 }
 
 // crew are processes that outlive a history, because the stack of a new one must grow first.
