@@ -3,4 +3,4 @@
 package sim
 
 // histories take some ten seconds; scripts/sim runs any number.
-const histories = 6000
+const histories = 9000
