@@ -90,7 +90,7 @@ func (o *operator) repoint(ctx context.Context, at string, banks map[string]bank
 		return nil
 	})
 	for _, name := range slices.Sorted(maps.Keys(without)) {
-		o.say("Left out: %d connections of %s, whose items have no webhook of their own; tell it to the provider once, for all.", without[name], name)
+		o.say("Left out: %d connections of %s, whose items have no webhook of their own: scripts/webhooks tells it once, for all.", without[name], name)
 	}
 	switch {
 	case err != nil:
@@ -207,6 +207,6 @@ func (o *operator) howToRotateWebhooks(name, variable string) {
 	o.say("  1. gcloud secrets versions add %s_OLD --data-file=-    and give it the present secret by the standard input", variable)
 	o.say("  2. gcloud secrets versions add %s --data-file=-    and give it the new one", variable)
 	o.say("  3. deploy again: webhooks with either are taken")
-	o.say("  4. register the webhook with %s anew, with the new one", name)
+	o.say("  4. scripts/webhooks, with the new one in its environment: %s sends it from then on", name)
 	o.say("  5. after a day, take %s_OLD away and deploy again", variable)
 }
