@@ -68,8 +68,8 @@ func (o *operator) repoint(ctx context.Context, at string, banks map[string]bank
 		if !alive || only != "" && c.Provider != only {
 			return nil
 		}
-		provider, each := banks[c.Provider].(repointer)
-		if !each {
+		provider, can := banks[c.Provider].(repointer)
+		if !can {
 			without[c.Provider]++
 			return nil
 		}

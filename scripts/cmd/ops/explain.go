@@ -184,7 +184,7 @@ func stands(r *posting.Row) string {
 	return "It is not in the Book: the bank took it back before it was written."
 }
 
-// asked adds what the Book itself says, where this may be asked.
+// asked adds what the Book itself says, where this may be asked: no texts, which are the person's own business.
 func (o *operator) asked(ctx context.Context, f feed, remote string) {
 	books, token, why := o.book(ctx, f)
 	if why != "" {
@@ -201,7 +201,7 @@ func (o *operator) asked(ctx context.Context, f feed, remote string) {
 		for _, t := range page.Transactions {
 			there = true
 			where := map[bool]string{false: "stands", true: "lies in the trash"}[t.Trashed]
-			o.say("  The Book says: %s %s (draft %v), %s over %s, %q.", t.ID, where, !t.Posted, t.Date, t.Amount, t.Description)
+			o.say("  The Book says: %s %s (draft %v), dated %s, over %s.", t.ID, where, !t.Posted, t.Date, t.Amount)
 		}
 	}
 	if !there {
