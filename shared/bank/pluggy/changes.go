@@ -426,10 +426,7 @@ func (p *Pluggy) list(ctx context.Context, a bank.Account, filter url.Values, af
 		return l, nil
 	}
 	var err error
-	if l.after, err = p.follow(string(got.Next), a.ID); err == nil && l.after == after {
-		err = errCircle
-	}
-	if err != nil {
+	if l.after, err = p.follow(string(got.Next), a.ID); err != nil {
 		return list{}, broken(transactionsCall, badAnswer, err)
 	}
 	return l, nil

@@ -175,7 +175,7 @@ func TestRowsThatComeOrGoAmongTheNewestAreNews(t *testing.T) {
 // Both halves of an id that changes are in one page: the new one is named, and the old one is missing from a span that is whole.
 func TestAnIDThatChangesIsSeenWithBothHalvesWhicheverWebhookComesFirst(t *testing.T) {
 	for _, deep := range []bool{false, true} {
-		p, _, rows, created := pluggyOf(t)
+		p, s, rows, created := pluggyOf(t)
 		_, at := follow(t, p, "", false)
 		*rows = []string{"c2 2026-06-14", "b 2026-06-10", "a 2026-05-01"}
 		(*created)["c2"] = "2026-06-18T08:00:00.000Z"
@@ -184,6 +184,10 @@ func TestAnIDThatChangesIsSeenWithBothHalvesWhicheverWebhookComesFirst(t *testin
 		want := []string{"c2", "b"}
 		if deep {
 			since, want = civil.Date{Year: 2025, Month: 6, Day: 20}, []string{"c2", "b", "a"}
+		}
+		// Pluggy does not say by whose clock it compares, so that a day more must be asked for than is said to be whole.
+		if asked := strings.Join(s.queries(transactionsPath), " "); !strings.Contains(asked, "dateFrom="+since.AddDays(-1).String()) {
+			t.Errorf("deep %v: asked %s", deep, asked)
 		}
 		page := pages[0]
 		if diff := cmp.Diff([]bank.Retold{{Account: theBank, Since: since}}, page.Retold); diff != "" {

@@ -176,7 +176,7 @@ func TestAnAnswerThatCannotBeReadIsWorthARetry(t *testing.T) {
 		"half":         says(`{"id":"` + theItem),
 		"another item": says(`{"id":"` + theBank + `"}`),
 		"endless": func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprint(w, `{"x":"`+strings.Repeat("x", maxAnswer)+`"}`)
+			fmt.Fprint(w, itemJSON(`"x":"`+strings.Repeat("x", maxAnswer)+`"`))
 		},
 		"cut": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
