@@ -5,8 +5,10 @@ package infra_test
 import (
 	"log/slog"
 	"maps"
+	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -160,15 +162,19 @@ func TestEventsArePushedToWhereFunctionsExpectThem(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := map[string]string{}
-		for topic, url := range app.New(cfg, nil).Targets() {
-			want[string(topic)] = url
+		for topic, audience := range app.New(cfg, nil).Targets() {
+			want[string(topic)] = audience
 		}
 		got := map[string]string{}
-		for topic, url := range object(f.local("topics")) {
-			got[topic] = text(url)
+		for topic, to := range object(f.local("topics")) {
+			got[topic] = text(to.GetAttr("audience"))
+			endpoint, err := url.Parse(text(to.GetAttr("endpoint")))
+			if err != nil || !strings.HasSuffix(endpoint.Host, ".run.app") || strings.HasSuffix(got[topic], "/push") != strings.HasSuffix(endpoint.Path, "/push") {
+				t.Errorf("%s is pushed to %s, with a token for %s", topic, endpoint, got[topic])
+			}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: URLs that are pushed to (-want +got):\n%s", e, diff)
+			t.Errorf("%s: URLs for which pushes are signed (-want +got):\n%s", e, diff)
 		}
 		if len(got) != len(events.Topics) {
 			t.Errorf("%d topics, want %d", len(got), len(events.Topics))

@@ -2,11 +2,12 @@ locals {
   # Pub/Sub's own service account in this project, which pushes and moves dead letters.
   pubsub_agent = "serviceAccount:service-${var.project_number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 
-  # Where each topic is pushed. The URL is the audience of the push's token, too.
+  # Where each topic is pushed, and for which URL its token is made: the one by which the function knows itself. The push takes
+  # Google's own host always, which is there before a domain's certificate is.
   topics = {
-    rings       = local.url.poster
-    sessions    = "${local.url.connect}/push"
-    disconnects = "${local.url.disconnect}/push"
+    rings       = { endpoint = local.own_host.poster, audience = local.url.poster }
+    sessions    = { endpoint = "${local.own_host.connect}/push", audience = "${local.url.connect}/push" }
+    disconnects = { endpoint = "${local.own_host.disconnect}/push", audience = "${local.url.disconnect}/push" }
   }
 }
 
@@ -41,10 +42,10 @@ resource "google_pubsub_subscription" "push" {
     ttl = "" # a quiet month must not delete it
   }
   push_config {
-    push_endpoint = each.value
+    push_endpoint = each.value.endpoint
     oidc_token {
       service_account_email = google_service_account.push.email
-      audience              = each.value
+      audience              = each.value.audience
     }
   }
   retry_policy {
