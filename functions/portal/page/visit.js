@@ -34,8 +34,7 @@ const put = (visit, changes) => {
 async function begin(visit) {
   const module = state.config.providers.find((p) => p.name === visit.provider)?.widget;
   // Browsers open windows for a click alone, so this one opens before its address is known.
-  const opened = module ? null : window.open('', '_blank', 'popup,width=480,height=760');
-  if (opened) opened.document.title = t('visit.opening', { bank: visit.bank.name });
+  const opened = module ? null : blank(visit);
   visit.window = opened;
   visit.module = module;
   visit.fresh = true;
@@ -54,13 +53,24 @@ async function begin(visit) {
   }
 }
 
+function blank(visit) {
+  const opened = window.open('', '_blank', 'popup,width=480,height=760');
+  if (opened) opened.document.title = t('visit.opening', { bank: visit.bank.name });
+  return opened;
+}
+
+// send lets a window go to the bank, which learns nothing of this page.
+function send(opened, url) {
+  opened.opener = null;
+  opened.location.replace(url);
+}
+
 // safe lets only addresses of pages pass: the address comes from a service.
 const safe = (url) => (url && ['https:', 'http:'].includes(new URL(url).protocol) ? url : '');
 
 function away(visit) {
   if (visit.window && !visit.window.closed) {
-    visit.window.opener = null;
-    visit.window.location.replace(visit.url);
+    send(visit.window, visit.url);
     put(visit, { phase: 'open' });
   } else {
     put(visit, { phase: 'blocked', window: null });
@@ -112,8 +122,11 @@ async function ask(visit) {
   }
 }
 
+const finished = new Set(); // sessions whose windows may still come back
+
 async function finish(visit, done) {
   forget();
+  finished.add(visit.session);
   visit.window?.close();
   const id = done.connection?.id;
   if (done.state !== 'kept') {
@@ -147,10 +160,12 @@ const forget = () => sessionStorage.removeItem(kept);
 const channel = new BroadcastChannel('bank visits');
 
 channel.onmessage = ({ data }) => {
-  if (data.back && data.back === state.visit?.session) {
+  if (!data.back) return;
+  if (finished.has(data.back)) {
+    channel.postMessage({ heard: data.back });
+  } else if (data.back === state.visit?.session) {
     put(state.visit, { back: true, phase: 'finishing' });
     channel.postMessage({ heard: data.back });
-    window.focus();
   }
 };
 
@@ -220,9 +235,19 @@ const views = {
   ],
 };
 
-// opener is a link, which no blocker of pop-ups holds back.
+// opener is a link, which no blocker of pop-ups holds back; where windows can be opened, it opens one that closes by itself.
 const opener = (visit, label, kind = '') =>
-  h('a', { class: `button ${kind}`, href: visit.url, target: '_blank', rel: 'noopener', onclick: () => put(visit, { phase: 'open', window: null }) }, label);
+  h('a', { class: `button ${kind}`, href: visit.url, target: '_blank', rel: 'noopener', onclick: (e) => open(e, visit) }, label);
+
+function open(e, visit) {
+  visit.window?.close();
+  const opened = blank(visit);
+  if (opened) {
+    e.preventDefault();
+    send(opened, visit.url);
+  }
+  put(visit, { phase: 'open', window: opened });
+}
 
 const trouble = (bank) => h('p', { class: 'hint' }, t('visit.trouble'), ' ', contact(bank));
 
