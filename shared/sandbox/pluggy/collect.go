@@ -49,6 +49,9 @@ func (it *item) shows(h *holding) *account {
 // Announce synchronises the items whose bank changed, unless Config leaves that to their next synchronisation: those
 // that are well see the change and tell it.
 func (b *Bank) Announce() {
+	if len(b.fresh) == 0 {
+		return
+	}
 	fresh := b.fresh
 	b.fresh = map[string]*holding{}
 	if b.cfg.WaitForSync {

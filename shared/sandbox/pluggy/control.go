@@ -14,7 +14,7 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// The control interface scripts the bank from another process; code in the same process has Server.Do and Server.Connect.
+// Control is the path of the control interface, which scripts the bank from another process; code in the same process has Server.Do and Server.Connect.
 // It needs no credentials and is not Pluggy's. Each POST takes a JSON object (application/json, so that no foreign web page
 // can send it) and answers a JSON object; what cannot be done is 400 with {"error": …}. An account is named by its id or its
 // bank account id, a row by its row id or any transaction id. Unless Config.WaitForSync is set, what changes is collected
@@ -47,11 +47,13 @@ import (
 //	POST   /_sim/faults                   a Fault
 //	DELETE /_sim/faults                   ends all faults
 //	POST   /_sim/clock                    advance_seconds → now
+const Control = "/_sim/"
+
 func (s *Server) controlRoutes() {
-	s.mux.HandleFunc("GET /_sim/items", s.listItems)
-	s.mux.HandleFunc("GET /_sim/webhooks", s.listWebhooks)
-	s.mux.HandleFunc("POST /_sim/connectors", s.takeCSV)
-	s.mux.HandleFunc("DELETE /_sim/faults", func(w http.ResponseWriter, _ *http.Request) {
+	s.mux.HandleFunc("GET "+Control+"items", s.listItems)
+	s.mux.HandleFunc("GET "+Control+"webhooks", s.listWebhooks)
+	s.mux.HandleFunc("POST "+Control+"connectors", s.takeCSV)
+	s.mux.HandleFunc("DELETE "+Control+"faults", func(w http.ResponseWriter, _ *http.Request) {
 		s.ClearFaults()
 		s.write(w, http.StatusOK, struct{}{})
 	})
@@ -63,7 +65,7 @@ func (s *Server) controlRoutes() {
 
 // control registers a POST; f runs with s.mu held and returns the members of the answer.
 func control[In any](s *Server, path string, f func(b *Bank, in In) (map[string]any, error)) {
-	s.mux.HandleFunc("POST /_sim/"+path, func(w http.ResponseWriter, r *http.Request) {
+	s.mux.HandleFunc("POST "+Control+path, func(w http.ResponseWriter, r *http.Request) {
 		var in In
 		out := map[string]any{}
 		err := readControl(w, r, &in)
