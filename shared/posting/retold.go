@@ -136,7 +136,8 @@ var likeness = []func(was, is Values) bool{
 	func(was, is Values) bool { return sameMoney(was, is) && was.Text == is.Text },
 	sameMoney,
 	func(was, is Values) bool {
-		return was.Direction == is.Direction && was.Text == is.Text && was.Pending && !is.Pending
+		settled := was.Pending && !is.Pending
+		return was.Direction == is.Direction && was.Text == is.Text && (settled || was.Date == is.Date)
 	},
 }
 

@@ -54,6 +54,7 @@ func TestARowWhoseIDChangesStaysOneDraft(t *testing.T) {
 		"the text too":                   {purchase("a"), purchase("b", says("SHOP SAO PAULO"))},
 		"day and text too":               {purchase("a"), purchase("b", dated(7), says("SHOP SAO PAULO"))},
 		"it settles":                     {purchase("a", unsettled), purchase("b")},
+		"the amount too":                 {purchase("a"), purchase("b", costs("13.75"))},
 		"it settles with another amount": {purchase("a", unsettled), purchase("b", costs("13.75"), dated(12))},
 	} {
 		t.Run(name, func(t *testing.T) {
