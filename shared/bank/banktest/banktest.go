@@ -28,7 +28,6 @@ type Harness struct {
 	// What a provider can and cannot do. What one cannot, its checks do not ask for.
 	Signed  bool // webhooks are signed over their body, not only accompanied by a secret
 	Linked  bool // a settled transaction names the pending one, unless it keeps its id
-	Retells bool // a deep read names all that stands, and only it; what it does not name is gone
 	Mutates bool // a read in pages is interrupted by a change
 
 	// Secrets must never show in an error: the credentials that the provider was made with.

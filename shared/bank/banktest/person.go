@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"cloud.google.com/go/civil"
@@ -86,9 +87,6 @@ const maxPages = 200
 
 // follow reads from where it stands to the end, and takes over what it hears as the engine does.
 func (c *connected) follow(ctx context.Context, h Harness, deep bool) error {
-	if deep && h.Retells {
-		c.known, c.at = map[string]bank.Transaction{}, ""
-	}
 	c.pages = nil
 	been := map[string]bool{c.at: true}
 	for range maxPages {
@@ -119,7 +117,18 @@ func (c *connected) take(p bank.Page) {
 	for _, r := range p.Removed {
 		delete(c.known, r.ID)
 	}
+	for _, r := range p.Retold {
+		c.miss(p, r)
+	}
 	c.at = p.Next
+}
+
+// miss forgets what a page that retells an account does not name.
+func (c *connected) miss(p bank.Page, r bank.Retold) {
+	maps.DeleteFunc(c.known, func(id string, t bank.Transaction) bool {
+		named := slices.ContainsFunc(p.Changed, func(o bank.Transaction) bool { return o.ID == id })
+		return t.Account == r.Account && !t.Date.Before(r.Since) && !named
+	})
 }
 
 // hear waits for the webhooks of a change, verifies them as they come, and reads as they say.

@@ -74,8 +74,10 @@ var plants = []Plant{
 		t.ID = bank.Hash(t.Account, t.Date.String(), t.Amount.String(), t.Text)
 	})},
 
-	{Name: "a removed row dropped", Caught: "a row that the bank takes back is told", needs: func(h Harness) bool { return !h.Retells },
-		wrap: onPage(func(_ bank.From, p *bank.Page) { p.Removed = nil })},
+	{Name: "a removed row dropped", Caught: "a row that the bank takes back is told", wrap: onPage(func(_ bank.From, p *bank.Page) {
+		p.Removed, p.Retold = nil, nil
+	})},
+	{Name: "a retelling that claims too much", Caught: "nothing new is told as nothing", wrap: boasts},
 	{Name: "changes of known rows dropped", Caught: "a row that the bank amends has its latest amount", wrap: onlyNew},
 	{Name: "only the first page", Caught: "history is read in pages to its end, as the bank has it", wrap: onPage(func(_ bank.From, p *bank.Page) {
 		p.More = false
@@ -183,6 +185,19 @@ func onRow(change func(*bank.Transaction)) func(bank.Provider) bank.Provider {
 			change(&page.Changed[i])
 		}
 	})
+}
+
+// boasts says of an account that it was retold, whatever the page names.
+func boasts(p bank.Provider) bank.Provider {
+	account := ""
+	return onPage(func(_ bank.From, page *bank.Page) {
+		if account != "" {
+			page.Retold = append(page.Retold, bank.Retold{Account: account})
+		}
+		if len(page.Changed) > 0 {
+			account = page.Changed[0].Account
+		}
+	})(p)
 }
 
 func onlyNew(p bank.Provider) bank.Provider {

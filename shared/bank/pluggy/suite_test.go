@@ -56,8 +56,8 @@ func harness(t testing.TB) banktest.Harness {
 	}
 	return banktest.Harness{
 		Provider: p, Bank: b, Faults: front, Country: "BR", Institution: fmt.Sprint(suiteConnector), Query: "Suite Savings", Today: b.today,
-		Retells: true, Secrets: []string{suiteSecret, theSecret},
-		Sign: func([]byte) http.Header { return http.Header{WebhookHeader: {theSecret}} },
+		Secrets: []string{suiteSecret, theSecret},
+		Sign:    func([]byte) http.Header { return http.Header{WebhookHeader: {theSecret}} },
 	}
 }
 
