@@ -8,7 +8,7 @@ import { button, contact, heading, icon, link, logo, notice, refusal, say, spinn
 import { connect, visiting } from './visit.js';
 
 export function banks() {
-  if (state.visit) return visiting();
+  if (state.visit && !state.visit.connection) return visiting();
   const [code, provider, id] = place().rest;
   if (!code) return countries();
   return id ? privacy(code, provider, id) : banksOf(code);

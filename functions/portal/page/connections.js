@@ -3,14 +3,15 @@
 import { h } from './dom.js';
 import { ago, daysUntil, has, moment, t } from './text.js';
 import { post } from './api.js';
-import { act, bookName, change, edits, go, hurry, linkOf, loadConnections, note, openBook, place, reload, state, to } from './state.js';
+import { act, bookName, change, edits, hurry, linkOf, note, openBook, place, reload, state, to } from './state.js';
 import { badge, button, confirm, contact, heading, link, monogram, notice, outcome, refusal, spinner } from './ui.js';
 import { label, open, progress } from './link.js';
-import { addAccounts, reconnect } from './visit.js';
+import { addAccounts, reconnect, visiting } from './visit.js';
 
 export function connections() {
   const { rest: [id], query } = place();
   const all = state.connections;
+  if (state.visit?.connection) return visiting();
   if (!all) return [heading(t('connections')), spinner(t('loading'))];
   const one = id && all.find((c) => c.id === id);
   if (one && (query.has('new') || query.has('back'))) return arrived(one, query.has('new'));
@@ -182,5 +183,3 @@ export function stopping() {
     note: refused(thingOf(c), c), run: async () => { if (await offer(c, book, false)) close(); },
   }, h('p', null, t('offers.stop.lead', { bank: c.institution })), stops((c.integrations ?? []).filter((i) => i.book === book)));
 }
-
-export const readConnections = () => loadConnections();

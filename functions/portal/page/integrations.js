@@ -17,6 +17,7 @@ export function integrations() {
     heading(t('integrations')),
     h('p', { class: 'lead' }, t('integrations.lead', { book: state.book.name })),
     all.length ? all.map((i) => card(i, i.id === id)) : empty(offered),
+    all.length && edits() && offered.some((c) => c.mine) ? h('p', { class: 'hint' }, link(t('integrations.more'), to('connections'))) : null,
     others.length ? h('section', { 'aria-labelledby': 'offered' },
       h('h2', { id: 'offered' }, t('offered')), h('p', { class: 'hint' }, t('offered.lead')), others.map(shared)) : null,
   ];

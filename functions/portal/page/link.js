@@ -4,13 +4,13 @@ import { h } from './dom.js';
 import { ago, compare, day, moment, t } from './text.js';
 import { loginURL, post } from './api.js';
 import { act, change, connectionOf, historyOf, hurry, linkOf, loadBook, loadIntegrations, note, openBook, state } from './state.js';
-import { button, combobox, contact, dialog, explain, field, fits, meter, notice, refusal, say } from './ui.js';
+import { button, combobox, dialog, explain, field, fits, meter, notice, refusal, say } from './ui.js';
 
 const thing = 'link';
 const kept = 'link'; // in the session's storage, while the person is away to give a consent
 
 const pad = (n) => String(n).padStart(2, '0');
-export const dateOf = (d) => `${d.getFullYear()}-${pad(d.getMonth() + 1)}-${pad(d.getDate())}`;
+const dateOf = (d) => `${d.getFullYear()}-${pad(d.getMonth() + 1)}-${pad(d.getDate())}`;
 const back = (days) => { const d = new Date(); d.setDate(d.getDate() - days); return dateOf(d); };
 const months = (n) => { const d = new Date(); d.setMonth(d.getMonth() - n); return dateOf(d); };
 

@@ -10,7 +10,7 @@ import { connections, disconnecting, stopping } from './connections.js';
 import { importing, integrations, removing } from './integrations.js';
 import { linking, resume as resumeLink } from './link.js';
 import { apps, bots } from './automations.js';
-import { comeBack, goOn, resume } from './visit.js';
+import { comeBack, goOn, home, resume } from './visit.js';
 
 const sections = { apps, bots, banks, connections, integrations };
 const ofBook = ['banks', 'integrations']; // which make no sense without one
@@ -70,7 +70,7 @@ function switcher() {
 function content(section) {
   const view = sections[section];
   if (!view) return [heading(t('nowhere')), h('p', null, link(t('banks'), to('banks')))];
-  if (!ofBook.includes(section) || state.visit && section === 'banks') return view();
+  if (!ofBook.includes(section) || (state.visit && section === 'banks')) return view();
   if (!openBook()) return choice();
   if (state.bookProblem) return [heading(t(section)), refusal(state.bookProblem, '', button(t('retry'), loadBook))];
   if (!state.book) return [heading(t(section)), spinner(t('loading'))];
@@ -145,7 +145,7 @@ async function enter(session) {
   const visit = session ? resume(session) : null;
   if (session) {
     clean('session');
-    location.hash = to('banks');
+    location.hash = to(home(visit));
   }
   change({ phase: 'in' });
   readCountries();

@@ -59,9 +59,10 @@ export function visitBook(id) {
 
 export const edits = () => ['OWNER', 'EDITOR'].includes(state.book?.permission);
 
+// loadBook reads the open Book. Where another one was open, it is not shown any more meanwhile.
 export async function loadBook() {
   const id = openBook();
-  change({ book: null, bookProblem: null, integrations: null, attention: {} });
+  if (state.book?.id !== id) change({ book: null, bookProblem: null, integrations: null, attention: {} });
   if (!id) return;
   try {
     const [book, integrations] = await Promise.all([get('book', { book: id }), get('integrations', { book: id })]);

@@ -6,7 +6,7 @@ const wanted = navigator.languages.map((tag) => tag.toLowerCase().split('-')[0])
 
 // language is one of those that the page speaks; locale is how dates and numbers are written, which may be another country's.
 export const language = languages[wanted ?? 'en'];
-export const locale = navigator.languages.find((tag) => tag.toLowerCase().startsWith(wanted ?? 'en')) ?? language;
+const locale = navigator.languages.find((tag) => tag.toLowerCase().startsWith(wanted ?? 'en')) ?? language;
 
 let words = {};
 
@@ -41,7 +41,7 @@ const memo = (make) => {
 };
 
 const numbers = new Intl.NumberFormat(locale);
-export const number = (n) => numbers.format(n);
+const number = (n) => numbers.format(n);
 
 const currencies = memo((currency) => {
   try {

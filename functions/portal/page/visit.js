@@ -31,6 +31,9 @@ const put = (visit, changes) => {
   }
 };
 
+// home is the section in which a visit is shown: that of what it is about.
+export const home = (visit) => (visit.connection ? 'connections' : 'banks');
+
 async function begin(visit) {
   const module = state.config.providers.find((p) => p.name === visit.provider)?.widget;
   // Browsers open windows for a click alone, so this one opens before its address is known.
@@ -39,7 +42,7 @@ async function begin(visit) {
   visit.module = module;
   visit.fresh = true;
   put(visit, { phase: 'starting' });
-  go('banks');
+  go(home(visit));
   try {
     const started = await visit.start();
     if (state.visit !== visit) return void opened?.close();
@@ -141,7 +144,7 @@ async function finish(visit, done) {
   location.hash = `#/connections/${id}?${visit.purpose === 'connect' ? 'new' : 'back'}`;
 }
 
-export function stop() {
+function stop() {
   forget();
   const visit = state.visit;
   visit?.window?.close();
