@@ -84,6 +84,7 @@ func (r *run) close(ctx context.Context, last *bank.Page) error {
 	}
 	if last.Next == "" || len(served) == 0 {
 		// Nothing was promised: what this read did is filed with the commit that lets go.
+		r.loading = r.loading || (last.Next == "" && len(served) > 0)
 		return nil
 	}
 	err := r.commit(ctx, true, func(tx store.Tx) (func() error, error) {
@@ -96,7 +97,7 @@ func (r *run) close(ctx context.Context, last *bank.Page) error {
 				if i == nil {
 					continue
 				}
-				if !last.Complete && (read.Replay || i.Epoch > 0) { // compared with the journal until all of it was there
+				if !last.Complete && (read.Named || i.Epoch > 0) { // compared with the journal until all of it was there
 					r.loading = true
 					continue
 				}

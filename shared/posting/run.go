@@ -465,7 +465,7 @@ func (r *run) needsUser(ctx context.Context, code string) error {
 
 // next decides what to read: first what is new, then history for integrations that lack it; nil where all is done.
 func (r *run) next(ctx context.Context, main bool) (*Read, error) {
-	if main && !r.e.Behind {
+	if main && (!r.e.Behind || r.e.Cursor == "") { // without a cursor, a replay would only read once more what there was
 		return nil, nil
 	}
 	if !r.e.Linked && r.e.Cursor != "" {
