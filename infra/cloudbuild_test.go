@@ -44,6 +44,9 @@ func TestCloudBuildTakesItsFile(t *testing.T) {
 	}
 }
 
+// checks are the steps before those of a deployment: the tests, and known faults of what is linked.
+const checks = 2
+
 func TestCloudBuildTakesTheStepsOfADeployment(t *testing.T) {
 	b, err := build(read(t, "../cloudbuild.yaml"))
 	if err != nil {
@@ -56,7 +59,7 @@ func TestCloudBuildTakesTheStepsOfADeployment(t *testing.T) {
 	}
 	tools := map[string]string{"prepare": "cloud-cli", "secrets": "cloud-cli", "candidates": "cloud-cli", "traffic": "cloud-cli", "places": "terraform", "infra": "terraform"}
 	var steps []string
-	for _, s := range b.Steps[1:] {
+	for _, s := range b.Steps[checks:] {
 		steps = append(steps, s.Id)
 		want := []string{"scripts/deploy", "--project", "$PROJECT_ID", "--vars", "$_VARS", "--yes", "--only", s.Id}
 		if diff := cmp.Diff(want, s.Args); diff != "" || s.Entrypoint != "sh" {
@@ -69,7 +72,7 @@ func TestCloudBuildTakesTheStepsOfADeployment(t *testing.T) {
 	if diff := cmp.Diff(strings.Fields(said[1]), steps); diff != "" {
 		t.Errorf("steps of scripts/deploy and of Cloud Build (-want +got):\n%s", diff)
 	}
-	if first := b.Steps[0]; first.Id != "test" || !slices.Contains(first.Args, "scripts/test") {
+	if first := b.Steps[0]; !slices.Contains(first.Args, "scripts/test") {
 		t.Errorf("it begins with %s", first.Id)
 	}
 	for _, s := range b.Steps {

@@ -210,7 +210,7 @@ func refusesBadConfiguration(t *testing.T, binary string) {
 func serves(t *testing.T, binary string) {
 	t.Helper()
 	port := freePort(t)
-	cmd := exec.Command(binary)
+	cmd := exec.CommandContext(t.Context(), binary)
 	cmd.Env = []string{
 		"FUNCTION_TARGET=webhook", "PORT=" + port, "GOOGLE_CLOUD_PROJECT=demo", "PLAID_CLIENT_ID=id", "PLAID_SECRET=unused", "PLAID_ENV=sandbox",
 		"PLUGGY_CLIENT_ID=id", "PLUGGY_CLIENT_SECRET=unused", "PLUGGY_WEBHOOK_SECRET=unused-unused-unused-unused-unused",
