@@ -197,3 +197,29 @@ func TestAnAccountThatFeedsManyBooksIsImportedIntoAll(t *testing.T) {
 		t.Errorf("rows in the Books (-want +got):\n%s; %d failures, the last one %q", diff, e.Failures, e.Failure)
 	}
 }
+
+// A bank that tells no removals is compared with the part of the journal that it retells, not with all of it.
+func TestWhatIsRetoldCostsTheSameWhateverTheHistoryIs(t *testing.T) {
+	t.Parallel()
+	var spent []int
+	for _, history := range []int{2_000, 20_000} {
+		c := storetest.Counting(memory.New())
+		r := newRig(t, c, 1)
+		since := february(1)
+		r.bank.retells = &since
+		r.link(theBook, 0, nil)
+		r.bank.says(movements(0, 0, history)...) // years before
+		r.bank.says(purchase("a"))
+		r.post()
+		r.bank.takesBack(purchase("a"))
+		r.bank.says(purchase("b", dated(11)), purchase("c", says("C")))
+		spent = append(spent, cost(c, func() { r.deliver(ring) }))
+		t.Logf("after %d rows: %d reads and %d writes", history, c.Reads(), c.Writes())
+		if got := len(r.shelf.standing(theBook)); got != history+2 {
+			t.Fatalf("%d rows stand in the Book", got)
+		}
+	}
+	if spent[0] != spent[1] || spent[0] > 15 {
+		t.Errorf("it costs %d after 2,000 rows and %d after 20,000", spent[0], spent[1])
+	}
+}

@@ -134,7 +134,7 @@ func (b *scriptedBank) Changes(_ context.Context, from bank.From) (bank.Page, er
 		return bank.Page{}, &bank.Error{Kind: bank.Retry, Code: "MUTATED", Err: bank.ErrMutated}
 	}
 	d := b.delta(begin, end)
-	if b.retells != nil && from.At != "" {
+	if b.retells != nil && from.At != "" && !strings.Contains(from.At, ":") {
 		return b.retelling(d, end), nil
 	}
 	page := bank.Page{Complete: !b.loading, Next: strconv.Itoa(end)}

@@ -404,3 +404,13 @@ func TestAPageSaysNothingOfAccountsThatAreClosedMeanwhile(t *testing.T) {
 		t.Errorf("%v, %q", names(pages), next)
 	}
 }
+
+// Cursors are kept for as long as a connection lives: one that was written by an earlier version must go on.
+func TestACursorOfTheFirstVersionIsStillRead(t *testing.T) {
+	const kept = "1.eyJpIjoiN2NlMTAwZWE3NWZhIiwibSI6eyIwZDVhMDAwMC0wMDAwLTQwMDAtODAwMC0wMDAwMDAwMDAwMDEiOnsidCI6IjIwMjYtMDYtMTZUMDg6MDA6MDBaIiwiZCI6IjAxMjM0NTY3ODlhYiJ9fSwidyI6IjIwMjYtMDYtMjBUMTI6MDA6MDBaIiwiciI6eyJ3IjpmYWxzZSwiYyI6dHJ1ZSwiaCI6dHJ1ZSwiYiI6IjIwMjYtMDYtMjBUMTI6MDA6MDBaIiwibCI6WyIwZDVhMDAwMC0wMDAwLTQwMDAtODAwMC0wMDAwMDAwMDAwMDIiXSwiYSI6Ik1qQXlOZz09IiwibiI6IjIwMjYtMDYtMTZUMDg6MDA6MDBaIiwicCI6MywicyI6ImFiY2RlZjAxMjM0NSJ9fQ"
+	p, _, _, _ := pluggyOf(t)
+	page, err := p.Changes(t.Context(), bank.From{Token: secret.New(theItem), At: kept})
+	if err != nil || page.Next == "" {
+		t.Errorf("%+v, %v", page, err)
+	}
+}
