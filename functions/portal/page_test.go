@@ -324,3 +324,25 @@ func TestThePageHasWordsForEveryStatus(t *testing.T) {
 
 // said are codes that only a fault of the page brings; their sentence is shown as it comes.
 var said = []string{"no_such_integration", "unknown_provider"}
+
+func TestTheMapIsOfOutlinesAndHasTheCountriesInWhichBanksAreServed(t *testing.T) {
+	text, err := os.ReadFile("page/world.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var world map[string]string
+	if err := json.Unmarshal(text, &world); err != nil {
+		t.Fatal(err)
+	}
+	outline := regexp.MustCompile(`^(M-?\d+ -?\d+l[-\d ]+z)+$`)
+	for code, d := range world {
+		if code != "viewBox" && !outline.MatchString(d) {
+			t.Errorf("%s is %.60q", code, d)
+		}
+	}
+	for code := range strings.FieldsSeq("AT BE BR CA DE DK EE ES FI FR GB IE IT LT LV NL NO PL PT SE US") {
+		if world[code] == "" {
+			t.Errorf("%s is not drawn", code)
+		}
+	}
+}
