@@ -276,8 +276,8 @@ func (r *run) vanished(ctx context.Context, named map[string]bool, rows map[stri
 		var missing []*Row
 		r.j.newest(i.ID, func(row *Row) {
 			total++
-			if row.State == Standing && row.Epoch == i.Epoch && row.Flag != TakenBack && !named[row.current()] &&
-				!row.Written.Date.Before(oldest) {
+			if row.State == Standing && row.Flag != TakenBack && !named[row.current()] && !row.Written.Date.Before(oldest) &&
+				(row.Epoch == i.Epoch || r.j.outlived(row, i.Epoch)) {
 				missing = append(missing, row)
 			}
 		})
@@ -296,6 +296,14 @@ func (r *run) vanished(ctx context.Context, named map[string]bool, rows map[stri
 		}
 	}
 	return nil
+}
+
+// outlived reports whether a row of a former item, which nothing claimed, is in all that the bank says like one that was claimed:
+// the new item names one of them fewer. The former one ended before it had told that it names the row anew.
+func (j *journal) outlived(row *Row, epoch int) bool {
+	return slices.ContainsFunc(j.like(row.Integration, row.Written), func(o *Row) bool {
+		return o.Epoch == epoch && o.State == Standing && o.Written.Equal(row.Written)
+	})
 }
 
 // byID reads integrations that still live on this connection.

@@ -35,7 +35,7 @@ func (r *run) page(ctx context.Context, page *bank.Page) error {
 			}
 		}
 		if err = r.record(ctx, todo, r.named(page)); err == nil {
-			r.hold(targets, page)
+			r.hold(targets, page, false)
 			err = r.leaveBehind(ctx, targets)
 		}
 		if err == nil {
@@ -53,6 +53,9 @@ func (r *run) page(ctx context.Context, page *bank.Page) error {
 			return err
 		}
 		if err := r.obey(ctx); err != nil {
+			if errors.Is(err, errConfig) {
+				r.hold(targets, page, true)
+			}
 			return err
 		}
 	}
@@ -337,17 +340,15 @@ func removedOf(page *bank.Page, account string) []string {
 	return ids
 }
 
-// hold writes down what the bank takes back from Books that cannot be written now. The bank says it once; the replay that
-// follows does it.
-func (r *run) hold(targets []*target, page *bank.Page) {
+// hold writes down what the bank takes back from Books that cannot be written now, or from all where the connection is to be
+// silent. The bank says it once; the replay that follows does it.
+func (r *run) hold(targets []*target, page *bank.Page, all bool) {
 	held := map[booking][]*Row{}
 	for _, t := range targets {
 		b := booking{t.Book, t.As}
 		o := r.books[b]
-		if o != nil && o.passing != nil {
-			continue // the page will be read again
-		}
-		if !t.silent() && (o == nil || o.blocked == "") {
+		passing := o != nil && o.passing != nil // the page will be read again
+		if !all && (passing || (!t.silent() && (o == nil || o.blocked == ""))) {
 			continue
 		}
 		for _, id := range removedOf(page, t.from) {
@@ -375,6 +376,7 @@ func (r *run) hold(targets []*target, page *bank.Page) {
 		segments = append(segments, &Segment{Book: b.bookID, As: b.as, Rows: rows})
 	}
 	r.number(segments)
+	r.e.Read.Waiting = r.e.Read.Waiting || all // should the same item go on
 	for _, s := range segments {
 		r.j.note(s)
 	}
