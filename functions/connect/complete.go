@@ -137,8 +137,8 @@ func (c *Connect) push(ctx context.Context, d events.Delivery) error {
 func (c *Connect) later(ctx context.Context, s *bank.Session, hint string) error {
 	err := c.change(ctx, s, func(s *bank.Session) bool {
 		now := c.Now()
-		if hint != "" && s.State == bank.Open {
-			s.Hint = hint
+		if s.State == bank.Open {
+			hear(s, hint)
 		}
 		switch {
 		case s.State.Final():
@@ -155,6 +155,20 @@ func (c *Connect) later(ctx context.Context, s *bank.Session, hint string) error
 		return err
 	}
 	return c.forget(ctx, s)
+}
+
+// maxFormer bounds the hints that are kept: only the person who visits, and the provider, give them.
+const maxFormer = 8
+
+// hear keeps a hint, and the one before it.
+func hear(s *bank.Session, hint string) {
+	if hint == "" || hint == s.Hint {
+		return
+	}
+	if s.Hint != "" && len(s.Former) < maxFormer && !slices.Contains(s.Former, s.Hint) {
+		s.Former = append(s.Former, s.Hint)
+	}
+	s.Hint = hint
 }
 
 // nextLook is when a session is looked at again: seldom once it is old.
@@ -233,7 +247,7 @@ func (c *Connect) finish(ctx context.Context, s *bank.Session, hint string) (*ba
 		if s.State != bank.Open {
 			return false
 		}
-		s.State, s.Cause = bank.Cancelled, out.Cause
+		s.State, s.Cause, s.Vain = bank.Cancelled, out.Cause, len(s.Former) > 0
 		end(s, c.Now())
 		return true
 	})
@@ -249,7 +263,8 @@ func (c *Connect) late(ctx context.Context, s *bank.Session, hint string) error 
 		return nil
 	}
 	return c.change(ctx, s, func(s *bank.Session) bool {
-		s.Hint, s.Vain, s.Due = hint, true, c.Now().Add(time.Minute)
+		hear(s, hint)
+		s.Vain, s.Due = true, c.Now().Add(time.Minute)
 		return true
 	})
 }
@@ -280,10 +295,10 @@ func (c *Connect) discard(ctx context.Context, s *bank.Session) error {
 	changed := c.change(ctx, s, func(s *bank.Session) bool {
 		switch now := c.Now(); {
 		case done && s.Hint == hint:
-			s.Vain, s.Due = false, time.Time{}
+			s.Vain, s.Due, s.Former = false, time.Time{}, nil
 		case now.After(s.Ended.Add(patience)):
 			slog.ErrorContext(ctx, "an item at the bank that nobody uses could not be removed", "session", s.ID, "hint", hint, "code", bank.CodeOf(err))
-			s.Vain, s.Due = false, time.Time{}
+			s.Vain, s.Due, s.Former = false, time.Time{}, nil
 		default:
 			s.Due = nextLook(s, now)
 		}
@@ -301,19 +316,23 @@ func (c *Connect) discardOnce(ctx context.Context, s *bank.Session) (done bool, 
 	if err != nil {
 		return false, err
 	}
-	out, err := provider.Outcome(ctx, bank.Visit{Handle: handle, Ref: s.Ref, User: session.User(s.Owner), Hint: s.Hint})
-	if err != nil {
-		return false, fmt.Errorf("outcome of the session: %w", err)
-	}
-	for _, o := range out.Candidates {
-		if s.State == bank.Kept && o.Key == s.Candidate {
-			continue
+	done = true
+	for _, hint := range append(slices.Clone(s.Former), s.Hint) {
+		out, err := provider.Outcome(ctx, bank.Visit{Handle: handle, Ref: s.Ref, User: session.User(s.Owner), Hint: hint})
+		if err != nil {
+			return false, fmt.Errorf("outcome of the session: %w", err)
 		}
-		if err := provider.Discard(ctx, o); err != nil {
-			return false, fmt.Errorf("discard what was made in vain: %w", err)
+		for _, o := range out.Candidates {
+			if s.State == bank.Kept && o.Key == s.Candidate {
+				continue
+			}
+			if err := provider.Discard(ctx, o); err != nil {
+				return false, fmt.Errorf("discard what was made in vain: %w", err)
+			}
 		}
+		done = done && out.State != bank.Visiting
 	}
-	return out.State != bank.Visiting, nil
+	return done, nil
 }
 
 // keep turns a candidate into the session's connection. The hint is the one that led to the candidates.
@@ -433,15 +452,17 @@ func (c *Connect) claimAfter(ctx context.Context, s *bank.Session, candidate ban
 			err = turns.Put(tx, &next)
 		}
 		if s.State.Final() {
-			s.Vain, s.Hint = true, hint
+			hear(s, hint)
+			s.Vain = true
 			end(s, now)
 		} else {
 			claimed = true
-			s.Vain = s.Vain || others
+			hear(s, hint)
+			s.Vain = s.Vain || others || len(s.Former) > 0
 			s.Tried = s.State == bank.Exchanging
 			s.State, s.Trying, s.Due = bank.Exchanging, now.Add(exchangeTime), now.Add(exchangeTime)
 			if s.Candidate == "" {
-				s.Candidate, s.At, s.Hint = candidate.Key, candidate.Institution.ID, hint
+				s.Candidate, s.At = candidate.Key, candidate.Institution.ID
 			}
 		}
 		return errors.Join(err, store.Sessions.Put(tx, s))

@@ -18,11 +18,19 @@ type lasting struct {
 	finished
 	state bank.VisitState
 	items []string
-	down  int // discards that fail
+	down  int    // discards that fail
+	tried string // one that never worked, of which the provider knows that only after some looks
+	looks int
 }
 
 func (l *lasting) Outcome(_ context.Context, v bank.Visit) (bank.Outcome, error) {
 	out := bank.Outcome{State: l.state}
+	if l.tried != "" && v.Hint == l.tried {
+		if l.looks--; l.looks >= 0 {
+			return bank.Outcome{State: bank.Visiting}, nil
+		}
+		out.State = bank.Left
+	}
 	for _, id := range l.items {
 		if v.Ref == "ref" && v.Hint == id {
 			out.Candidates = append(out.Candidates, bank.Candidate{Key: "key of " + id, Public: secret.New(id), Institution: bank.Institution{ID: "i1"},
@@ -61,6 +69,9 @@ func TestWhatIsMadeAndNotKeptIsEndedAtTheProvider(t *testing.T) {
 		},
 		"the kept one is told again": {
 			&lasting{state: bank.Finished, items: []string{"one"}}, func(v *visit) { v.complete("one"); v.push("one"); v.push("other"); v.push("one") }, "kept", []string{"one"},
+		},
+		"another bank was tried before": {
+			&lasting{state: bank.Finished, items: []string{"bad", "one"}, tried: "bad", looks: 2}, func(v *visit) { v.push("bad"); v.complete("one"); v.push(""); v.push("") }, "kept", []string{"one"},
 		},
 		"it never worked": {&lasting{state: bank.Left, items: []string{"one"}}, func(v *visit) { v.push("one") }, "cancelled", nil},
 		"it never worked, and the provider is down": {

@@ -196,6 +196,7 @@ type Session struct {
 	Candidate  string       `json:"candidate,omitempty"` // Candidate.Key that is being kept
 	At         string       `json:"at,omitempty"`        // id of the candidate's institution
 	Hint       string       `json:"hint,omitempty"`      // Visit.Hint for whoever asks next: the page or a webhook gave it
+	Former     []string     `json:"former,omitempty"`    // hints before that one: what they name may have been made in vain
 	Vain       bool         `json:"vain,omitempty"`      // of a final one: what was made and not kept may still be at the provider
 	Duplicate  string       `json:"duplicate,omitempty"` // the connection that already has this bank
 	Created    time.Time    `json:"created"`
