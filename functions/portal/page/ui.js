@@ -2,6 +2,7 @@
 
 import { h } from './dom.js';
 import { has, plain, t } from './text.js';
+import { loginURL } from './api.js';
 import { state } from './state.js';
 
 const icons = {
@@ -57,7 +58,9 @@ export function contact(bank, problem) {
 export const refusal = (problem, bank, ...more) =>
   h('div', { class: 'notice bad', role: 'alert' }, h('p', null, explain(problem)),
     problem.trace && problem.status >= 500 ? h('p', { class: 'small' }, t('contact.trace', { trace: problem.trace })) : null,
-    h('p', { class: 'actions' }, more, contact(bank, problem)));
+    h('p', { class: 'actions' }, more,
+      problem.code === 'consent_required' ? h('a', { class: 'button primary', href: loginURL(problem.url) }, t('link.consent')) : null,
+      contact(bank, problem)));
 
 export const notice = (kind, ...content) => h('div', { class: `notice ${kind}`, role: kind === 'bad' ? 'alert' : undefined }, content);
 
@@ -135,19 +138,24 @@ export function combobox({ id, value, open, active, options, disabled, oninput, 
       id, type: 'text', role: 'combobox', autocomplete: 'off', spellcheck: 'false', value, placeholder, disabled,
       'aria-expanded': open ? 'true' : 'false', 'aria-controls': `${id}-list`, 'aria-autocomplete': 'list', 'aria-describedby': describedby,
       'aria-activedescendant': open && options[at] ? `${id}-${at}` : undefined,
-      oninput: (e) => oninput(e.target.value), onclick: onopen,
+      oninput: (e) => oninput(e.target.value),
+      // What is typed next replaces what stands.
+      onclick: (e) => { if (!open) e.target.select(); onopen(); },
       onblur: () => open && onclose(),
+      // Enter chooses, and never sends the form: a choice is often not the last one.
+      onkeypress: (e) => e.key === 'Enter' && e.preventDefault(),
       onkeydown: (e) => {
         if (!keys[e.key] || (['Enter', 'Escape'].includes(e.key) && !open)) return;
         if (keys[e.key]() !== 'on') e.preventDefault();
         if (e.key === 'Escape') e.stopPropagation();
+        requestAnimationFrame(() => document.querySelector(`#${id}-list [aria-selected=true]`)?.scrollIntoView({ block: 'nearest' }));
       },
     }),
-    h('ul', { id: `${id}-list`, role: 'listbox', 'aria-label': t('options'), hidden: !open },
+    // Whoever scrolls the list with the mouse has not left the field.
+    h('ul', { id: `${id}-list`, role: 'listbox', 'aria-label': t('options'), hidden: !open, onmousedown: (e) => e.preventDefault() },
       options.map((o, i) => h('li', {
         key: o.id, id: `${id}-${i}`, role: 'option', class: o.kind, 'aria-selected': i === at ? 'true' : 'false',
-        onmousedown: (e) => { e.preventDefault(); onpick(o); },
-        ref: () => {},
+        onclick: () => onpick(o),
       }, h('span', null, o.label), o.beside ? h('span', { class: 'hint' }, o.beside) : null))));
 }
 
