@@ -124,6 +124,32 @@ resource "google_monitoring_alert_policy" "webhook_rejections" {
   }
 }
 
+# A provider that has given our webhook up says so to nobody. That some connections of its are looked at, and none of them rings
+# for a day, is how it shows.
+resource "google_monitoring_alert_policy" "webhooks_silent" {
+  for_each              = var.banks
+  display_name          = "No webhooks of ${each.key}"
+  combiner              = "OR"
+  severity              = "WARNING"
+  notification_channels = local.channels
+  conditions {
+    display_name = "Connections were read more than 20 times in a day, and no webhook came"
+    condition_prometheus_query_language {
+      query = join(" unless on() ", [
+        "sum(increase(portal_syncs_total{provider=\"${each.key}\"}[1d])) > 20",
+        "sum(increase(portal_webhooks_total{provider=\"${each.key}\",outcome=\"taken\"}[1d])) > 0",
+      ])
+      duration                  = "1800s"
+      evaluation_interval       = "300s"
+      disable_metric_validation = true
+    }
+  }
+  documentation {
+    subject = "Bank Connections: ${each.key} sends no webhooks"
+    content = file("${path.module}/playbooks/webhooks-silent.md")
+  }
+}
+
 resource "google_monitoring_alert_policy" "consents_expiring" {
   display_name          = "Consents near their end"
   combiner              = "OR"

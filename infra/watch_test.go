@@ -249,7 +249,7 @@ func TestTheAlertsAreThese(t *testing.T) {
 	slices.Sort(names)
 	want := []string{
 		"connections_in_trouble", "consents_expiring", "dead_letters", "function/errors", "function/silent", "function/unanswered",
-		"lost_item", "oldest_event", "sync_lag", "webhook_rejections",
+		"lost_item", "oldest_event", "sync_lag", "webhook_rejections", "webhooks_silent",
 	}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
