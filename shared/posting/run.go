@@ -304,7 +304,8 @@ func (r *run) work(ctx context.Context) error {
 // round reads the bank once and tells how long the connection can rest; 0 is until somebody rings.
 func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 	main, replayed := false, false
-	begun := false // the read under way was begun in this round: it knows who wants history now
+	// The read under way was begun in this round: it knows who wants history now, and has passed by nothing that a ring told of.
+	begun := false
 	for {
 		switch err = r.reload(ctx); {
 		case err != nil:
@@ -350,7 +351,7 @@ func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 		case err != nil:
 			return 0, err
 		}
-		main, replayed = main || !replay, replayed || (replay && begun)
+		main, replayed = main || (!replay && begun), replayed || (replay && begun)
 	}
 	if !r.e.Linked {
 		return 0, nil
