@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -183,7 +182,6 @@ func (p *person) attach(ctx context.Context) screen {
 	p.windows[chromedp.FromContext(ctx).Target.TargetID] = true
 	b.try("listen", chromedp.Listen(ctx, b.bad.hear))
 	for _, err := range []error{
-		call(ctx, accessibility.Enable, chromedp.Void{}),
 		call(ctx, log.Enable, chromedp.Void{}),
 		call(ctx, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: p.b.agent, AcceptLanguage: p.look.languages}),
 		call(ctx, emulation.SetEmulatedMedia, p.look.media()),

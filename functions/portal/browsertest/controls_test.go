@@ -1,11 +1,13 @@
 package browsertest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/chromedp/cdproto/accessibility"
@@ -21,7 +23,16 @@ type screen struct {
 	*window
 	node  cdp.BackendNodeID // 0 is all
 	where string            // in words
+	root  string            // the document in JavaScript, where it is not the window's own
 }
+
+// frame is what the frame over the page shows, whichever page it is at.
+func (b *window) frame() screen {
+	return screen{window: b, where: " in the frame", root: `((d) => d?.readyState === "complete" && d.body ? d : null)(document.querySelector("dialog iframe")?.contentDocument)`}
+}
+
+// document is in JavaScript.
+func (s screen) document() string { return cmp.Or(s.root, "document") }
 
 // control is something that is shown, with what a screen reader says of it.
 type control struct {
@@ -49,6 +60,9 @@ func matches(name, want string) bool {
 
 // all are the controls of a role that have a name.
 func (s screen) all(role, name string) ([]control, error) {
+	if s.root != "" {
+		return s.framed(role, name)
+	}
 	params := accessibility.QueryAXTreeParams{BackendNodeID: s.node, Role: role}
 	if s.node == 0 {
 		document, err := evaluate(s.soon(), "document")
@@ -66,6 +80,35 @@ func (s screen) all(role, name string) ([]control, error) {
 		if c := controlOf(n); !n.Ignored && matches(c.name, name) && n.BackendDOMNodeID != s.node {
 			some = append(some, c)
 		}
+	}
+	return some, nil
+}
+
+// framed is all in a frame: Chromium may hang for ever when it is asked for the accessibility tree of a frame that goes on to
+// another page, so roles and names are those of plain HTML.
+func (s screen) framed(role, name string) ([]control, error) {
+	list := s.root + `?.querySelectorAll({
+		button: "button", link: "a[href]", heading: "h1, h2", alert: "[role=alert]", textbox: "input[type=text], input[type=password]", searchbox: "input[type=search]",
+	}[` + strconv.Quote(role) + `])`
+	names, err := chromedp.Run(s.soon(), chromedp.Evaluate[[]string](`[...(`+list+` ?? [])].map((e) => e.getAttribute("aria-label") ?? e.labels?.[0]?.innerText ?? e.innerText)`))
+	if err != nil {
+		return nil, err
+	}
+	var some []control
+	for i, n := range names {
+		n = strings.Join(strings.Fields(n), " ")
+		if !matches(n, name) {
+			continue
+		}
+		object, err := evaluate(s.soon(), fmt.Sprintf("%s[%d]", list, i))
+		if err != nil {
+			return nil, err
+		}
+		node, err := chromedp.Call(s.soon(), dom.DescribeNode, dom.DescribeNodeParams{ObjectID: object})
+		if err != nil {
+			return nil, err
+		}
+		some = append(some, control{node: node.Node.BackendNodeID, role: role, name: n, props: map[string]string{}})
 	}
 	return some, nil
 }
@@ -128,7 +171,7 @@ func (s screen) get(role, name string) control {
 // in is the part of the screen that a control encloses.
 func (s screen) in(role, name string) screen {
 	s.t.Helper()
-	return screen{s.window, s.get(role, name).node, fmt.Sprintf(" in the %s %q", role, name)}
+	return screen{window: s.window, node: s.get(role, name).node, where: fmt.Sprintf(" in the %s %q", role, name)}
 }
 
 // gone waits until no control of a role and name is left.
@@ -186,7 +229,8 @@ func (s screen) press(node cdp.BackendNodeID) string {
 	q := quads.Quads[0]
 	x, y := (q[0]+q[2]+q[4]+q[6])/4, (q[1]+q[3]+q[5]+q[7])/4
 	free, err := on[bool](s.window, node, `function(x, y) {
-		const at = document.elementFromPoint(x, y);
+		const frame = window.frameElement?.getBoundingClientRect() ?? {left: 0, top: 0};
+		const at = document.elementFromPoint(x - frame.left, y - frame.top);
 		return at !== null && (this.contains(at) || at.contains(this) || [...(this.labels ?? [])].some((l) => l.contains(at)));
 	}`, x, y)
 	if err != nil {
@@ -308,7 +352,7 @@ func (s screen) text() (string, error) {
 	if s.node != 0 {
 		text, err = on[string](s.window, s.node, `function() { return this.innerText; }`)
 	} else {
-		text, err = chromedp.Run(s.soon(), chromedp.Evaluate[string](`document.body?.innerText ?? ""`))
+		text, err = chromedp.Run(s.soon(), chromedp.Evaluate[string](s.document()+`?.body?.innerText ?? ""`))
 	}
 	return strings.Join(strings.Fields(text), " "), err
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/bkper/automations-portal/shared/posting"
 	"github.com/bkper/automations-portal/shared/sandbox/plaid"
 	"github.com/bkper/automations-portal/shared/store"
-	storesqlite "github.com/bkper/automations-portal/shared/store/sqlite"
 )
 
 func TestThePageSpeaksBrazilianPortuguese(t *testing.T) {
@@ -37,8 +36,8 @@ func TestThePageSpeaksBrazilianPortuguese(t *testing.T) {
 	b.accessible("pt-BR privacy")
 	at := b.popup(func() { b.click("button", "Continuar") })
 	at.find(bank)
-	at.password("pass_good")
-	at.share()
+	at.password(bank, true)
+	at.share(bank)
 	b.get("heading", bank.name+" está conectado")
 	b.accessible("pt-BR connected")
 	b.click("button", "Vincular Conta: Everyday ••0001")
@@ -76,8 +75,8 @@ func TestThePageIsUsableInTheDarkAndOnAPhone(t *testing.T) {
 			at := b.bankWindow(bank)
 			b.accessible(name + " bank open")
 			at.find(bank)
-			at.password("pass_good")
-			at.share()
+			at.password(bank, true)
+			at.share(bank)
 			b.get("heading", bank.name+" is connected")
 			b.accessible(name + " connected")
 			b.click("button", "Link Account: Everyday ••0001")
@@ -343,9 +342,7 @@ func TestAnImportIsWatchedAndTheBankAskedAgainAfterARest(t *testing.T) {
 // rested makes it an hour ago that each connection was read.
 func (w *world) rested() {
 	w.t.Helper()
-	s, err := storesqlite.Open(w.cfg.DataFile)
-	w.must(err)
-	defer s.Close()
+	s := w.documents()
 	engines, err := posting.Engines.Find(w.t.Context(), s, store.Query{})
 	w.must(err)
 	for _, e := range engines {

@@ -40,31 +40,58 @@ func (b screen) choose(country string, bank *savings) {
 // bankWindow is what Continue opens: the bank's own sign-in.
 func (b screen) bankWindow(bank *savings) screen {
 	b.t.Helper()
+	if bank.brazilian() {
+		b.choose("Brazil", bank)
+		b.click("button", "Continue")
+		return b.frame()
+	}
 	b.choose("United States", bank)
 	return b.popup(func() { b.click("button", "Continue") })
 }
 
-// find looks for the bank on the sandbox's page of Plaid.
+// again is what Reconnect opens.
+func (b screen) again(bank *savings) screen {
+	b.t.Helper()
+	if bank.brazilian() {
+		b.click("button", "Reconnect")
+		return b.frame()
+	}
+	return b.popup(func() { b.click("button", "Reconnect") })
+}
+
+// find looks for the bank where its sign-in still asks for it.
 func (b screen) find(bank *savings) {
 	b.t.Helper()
+	if bank.brazilian() {
+		b.click("button", "Continue")
+		return
+	}
 	b.fill("searchbox", "Search for your bank", bank.name)
 	b.click("button", "Search")
 	b.click("button", bank.name)
 }
 
 // password signs in at the bank.
-func (b screen) password(text string) {
+func (b screen) password(bank *savings, good bool) {
 	b.t.Helper()
+	if bank.brazilian() {
+		b.fill("textbox", "Usuário", customer)
+		b.fill("textbox", "Senha", map[bool]string{true: "password-ok", false: "password-wrong"}[good])
+		b.click("button", "Continue")
+		return
+	}
 	b.fill("textbox", "Username", customer)
-	b.fill("textbox", "Password", text)
+	b.fill("textbox", "Password", map[bool]string{true: "pass_good", false: "pass_wrong"}[good])
 	b.click("button", "Sign in")
 }
 
 // share ends a sign-in at the bank well.
-func (b screen) share() {
+func (b screen) share(bank *savings) {
 	b.t.Helper()
-	b.click("button", "Share the chosen accounts")
-	b.closed()
+	if !bank.brazilian() {
+		b.click("button", "Share the chosen accounts")
+		b.closed()
+	}
 }
 
 // connect makes a connection, from the map to the way back.
@@ -72,8 +99,8 @@ func (b screen) connect(bank *savings) {
 	b.t.Helper()
 	at := b.bankWindow(bank)
 	at.find(bank)
-	at.password("pass_good")
-	at.share()
+	at.password(bank, true)
+	at.share(bank)
 	b.get("heading", bank.name+" is connected")
 }
 

@@ -20,12 +20,16 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/bkper/automations-portal/functions/app"
+	brazil "github.com/bkper/automations-portal/shared/bank/pluggy"
 	"github.com/bkper/automations-portal/shared/config"
 	"github.com/bkper/automations-portal/shared/logs"
 	"github.com/bkper/automations-portal/shared/sandbox/bkper"
 	"github.com/bkper/automations-portal/shared/sandbox/google"
 	"github.com/bkper/automations-portal/shared/sandbox/plaid"
+	"github.com/bkper/automations-portal/shared/sandbox/pluggy"
 	"github.com/bkper/automations-portal/shared/secret"
+	"github.com/bkper/automations-portal/shared/store"
+	storesqlite "github.com/bkper/automations-portal/shared/store/sqlite"
 )
 
 const (
@@ -35,6 +39,8 @@ const (
 	googleClient    = "sandbox.apps.googleusercontent.com"
 	sandboxSecret   = "sandbox-secret"
 	plaidClient     = "sandbox-client"
+	pluggyClient    = "00000000-0000-4000-8000-5a4db0c5c11e"
+	sandboxBell     = "sandbox-webhook-secret-of-no-worth" // Pluggy's webhooks carry it
 )
 
 // world is everything but the browser, on one port.
@@ -46,6 +52,7 @@ type world struct {
 	books  *bkper.Service
 	bkper  *bkper.Server
 	plaid  *plaid.Server
+	pluggy *pluggy.Server
 	log    *journal
 	late   atomic.Int64 // nanoseconds by which the bank's clock is ahead
 }
@@ -75,10 +82,17 @@ func newWorld(t *testing.T, options ...option) *world {
 	functions, err := a.Handler("")
 	w.must(err)
 	mux.Handle("/", functions)
+	w.registerBell()
 	ctx, stop := context.WithCancel(context.Background())
 	var busy sync.WaitGroup
 	busy.Go(func() { queue.Run(ctx) })
-	busy.Go(func() { w.must(w.plaid.Run(ctx)) })
+	for _, run := range []func(context.Context) error{w.plaid.Run, w.pluggy.Run} {
+		busy.Go(func() {
+			if err := run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the functions logged:\n%s", w.log.tail())
@@ -119,6 +133,11 @@ func (w *world) sandbox(mux *http.ServeMux, log *slog.Logger) {
 		RetryBase: 20 * time.Millisecond, Log: log,
 	})
 	w.must(err)
+	w.pluggy, err = pluggy.New(pluggy.Options{
+		BaseURL: w.url + "/sandbox/pluggy", Clients: map[string]secret.String{pluggyClient: secret.New(sandboxSecret)}, LocalWebhooks: true,
+		RetryDelays: [2]time.Duration{20 * time.Millisecond, 20 * time.Millisecond}, Log: log,
+	})
+	w.must(err)
 	w.bkper = bkper.NewServer(w.books, func(token string) (email, sub string, ok bool) {
 		u, ok := w.google.Lookup(token)
 		return u.Email, u.Sub, ok
@@ -127,6 +146,19 @@ func (w *world) sandbox(mux *http.ServeMux, log *slog.Logger) {
 	mount("/sandbox/google", google.NewServer(w.google, google.ServerOptions{BaseURL: w.url + "/sandbox/google"}))
 	mount("/sandbox/bkper", w.bkper)
 	mount("/sandbox/plaid", w.plaid)
+	mount("/sandbox/pluggy", w.pluggy)
+}
+
+// registerBell makes Brazil's provider call us, as is done once for each deployment.
+func (w *world) registerBell() {
+	w.t.Helper()
+	p, err := brazil.New(brazil.Config{
+		Environment: w.cfg.PluggyEnvironment, BaseURL: w.cfg.PluggyURL, ClientID: w.cfg.PluggyClientID, ClientSecret: w.cfg.PluggySecret,
+		WidgetURL: w.cfg.PluggyWidgetURL, WebhookSecrets: []secret.String{w.cfg.PluggyBell},
+	})
+	w.must(err)
+	_, err = p.Register(w.t.Context(), w.cfg.WebhookURL+"/"+p.Name())
+	w.must(err)
 }
 
 func (w *world) environment() map[string]string {
@@ -135,6 +167,8 @@ func (w *world) environment() map[string]string {
 		"PUBLIC_URL": w.url, "DATA_FILE": filepath.Join(w.t.TempDir(), "portal.db"), "STORE": "sqlite", "VAULT": "sqlite", "EVENTS": "sqlite",
 		"PUSH_SERVICE_ACCOUNT": pushAccount, "PUSH_CERTS_URL": at + "/oauth2/v3/certs",
 		"PLAID_CLIENT_ID": plaidClient, "PLAID_SECRET": sandboxSecret, "PLAID_URL": w.url + "/sandbox/plaid",
+		"PLUGGY_CLIENT_ID": pluggyClient, "PLUGGY_CLIENT_SECRET": sandboxSecret, "PLUGGY_WEBHOOK_SECRET": sandboxBell,
+		"PLUGGY_URL": w.url + "/sandbox/pluggy", "PLUGGY_WIDGET_URL": w.url + "/sandbox/pluggy/pluggy-connect/latest/pluggy-connect.js",
 		"GOOGLE_CLIENT_ID": googleClient, "GOOGLE_CLIENT_SECRET": sandboxSecret, "GOOGLE_AUTH_URL": at + "/o/oauth2/v2/auth",
 		"GOOGLE_TOKEN_URL": at + "/token", "GOOGLE_TOKENINFO_URL": at + "/tokeninfo", "GOOGLE_CERTS_URL": at + "/oauth2/v3/certs",
 		"BKPER_API_URL": w.url + "/sandbox/bkper",
@@ -147,17 +181,19 @@ func (w *world) oidc(_ context.Context, audience string) (secret.String, error) 
 	return secret.New(token), err
 }
 
-// savings is a bank with one customer.
+// savings is a bank with one customer, who signs in as customer with the password pass_good; in Brazil with password-ok.
 type savings struct {
-	w        *world
-	id, name string
-	ids      []string // of the accounts
+	w         *world
+	id, name  string
+	ids       []string // of the accounts
+	connector int      // of Brazil's provider; 0 for others
 }
 
-// customer signs in at every bank that a test opens, with the password pass_good.
 const customer = "customer"
 
-// bank opens a bank whose only customer has these accounts.
+func (b *savings) brazilian() bool { return b.connector != 0 }
+
+// bank opens a bank of the United States whose only customer has these accounts.
 func (w *world) bank(name string, holdings ...plaid.Holding) *savings {
 	w.t.Helper()
 	b := &savings{w: w, id: "ins_" + strings.ToLower(strings.ReplaceAll(name, " ", "_")), name: name}
@@ -170,7 +206,36 @@ func (w *world) bank(name string, holdings ...plaid.Holding) *savings {
 	return b
 }
 
-// do changes something at the bank; its webhooks follow.
+// brazil opens the same in Brazil.
+func (w *world) brazil(name string, holdings ...plaid.Holding) *savings {
+	w.t.Helper()
+	b := &savings{w: w, name: name, connector: 99001}
+	var accounts []pluggy.Holding
+	for _, h := range holdings {
+		a := pluggy.Holding{Name: h.Name, Number: h.Mask, Type: "BANK", Subtype: "CHECKING_ACCOUNT", Currency: "BRL", Rows: brazilianRows(h.Rows)}
+		if h.Type == "credit" {
+			a.Type, a.Subtype = "CREDIT", "CREDIT_CARD"
+		}
+		accounts = append(accounts, a)
+	}
+	w.must(w.pluggy.Do(func(p *pluggy.Bank) error {
+		err := p.AddConnector(pluggy.Connector{ID: b.connector, Name: name})
+		if err == nil {
+			b.ids, err = p.AddCustomer(b.connector, customer, accounts)
+		}
+		return err
+	}))
+	return b
+}
+
+func brazilianRows(rows []plaid.Row) (same []pluggy.Row) {
+	for _, r := range rows {
+		same = append(same, pluggy.Row{Date: r.Date, Amount: r.Amount.Abs(), Description: r.Description})
+	}
+	return same
+}
+
+// do changes something at a bank of the United States; its webhooks follow.
 func (b *savings) do(change func(*plaid.Bank) error) {
 	b.w.t.Helper()
 	b.w.must(b.w.plaid.Do(change))
@@ -179,8 +244,55 @@ func (b *savings) do(change func(*plaid.Bank) error) {
 // add writes rows into the first account, and returns their ids.
 func (b *savings) add(rows ...plaid.Row) (ids []string) {
 	b.w.t.Helper()
-	b.do(func(p *plaid.Bank) (err error) { ids, err = p.Add(b.ids[0], rows...); return err })
+	if !b.brazilian() {
+		b.do(func(p *plaid.Bank) (err error) { ids, err = p.Add(b.ids[0], rows...); return err })
+		return ids
+	}
+	b.w.must(b.w.pluggy.Do(func(p *pluggy.Bank) (err error) {
+		if ids, err = p.Add(b.ids[0], brazilianRows(rows)...); err == nil {
+			p.Announce()
+		}
+		return err
+	}))
 	return ids
+}
+
+// amend changes the amount of a row.
+func (b *savings) amend(id string, amount decimal.Decimal) {
+	b.w.t.Helper()
+	if !b.brazilian() {
+		b.do(func(p *plaid.Bank) error { return p.Amend(id, plaid.Amendment{Amount: &amount}) })
+		return
+	}
+	b.w.must(b.w.pluggy.Do(func(p *pluggy.Bank) error {
+		defer p.Announce()
+		return p.Amend(id, pluggy.Amendment{Amount: &amount})
+	}))
+}
+
+// ask makes the bank ask for its customer.
+func (b *savings) ask() {
+	b.w.t.Helper()
+	if !b.brazilian() {
+		b.do(func(p *plaid.Bank) error { return p.Fail(p.Items()[0].ID, "ITEM_LOGIN_REQUIRED", "") })
+		return
+	}
+	conns, err := store.Connections.Find(b.w.t.Context(), b.w.documents(), store.Query{})
+	b.w.must(err)
+	b.w.must(b.w.pluggy.Do(func(p *pluggy.Bank) error {
+		err := p.Fail(conns[0].Item, "INVALID_CREDENTIALS", "")
+		p.Announce()
+		return err
+	}))
+}
+
+// documents opens the functions' documents a second time.
+func (w *world) documents() *storesqlite.Store {
+	w.t.Helper()
+	s, err := storesqlite.Open(w.cfg.DataFile)
+	w.must(err)
+	w.t.Cleanup(func() { w.must(s.Close()) })
+	return s
 }
 
 func checking(rows ...plaid.Row) plaid.Holding {
@@ -201,9 +313,14 @@ func day(ago int) string { return time.Now().UTC().AddDate(0, 0, -ago).Format(ti
 // newBook makes a Book of the client's in which the bookkeeper is an editor.
 func (w *world) newBook(name string) string {
 	w.t.Helper()
+	return w.newBookIn("USD", name)
+}
+
+func (w *world) newBookIn(currency, name string) string {
+	w.t.Helper()
 	owner := bkper.Caller{Email: clientEmail}
 	made, err := w.books.CreateBook(owner, bkper.Book{
-		Name: name, FractionDigits: new(2), AutoPost: new(false), Properties: map[string]string{"exc_code": "USD"},
+		Name: name, FractionDigits: new(2), AutoPost: new(false), Properties: map[string]string{"exc_code": currency},
 	})
 	w.must(err)
 	_, err = w.books.CreateAccounts(owner, made.ID, []bkper.Account{{Name: "Bank Account", Type: bkper.Asset}, {Name: "Groceries", Type: bkper.Outgoing}})
