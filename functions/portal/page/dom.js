@@ -92,7 +92,7 @@ function set(node, name, value) {
   if (name === 'css') {
     for (const [property, v] of Object.entries(value ?? {})) node.style.setProperty(property, v);
   } else if (name.startsWith('on')) {
-    node[name] = value ?? null;
+    node[name] = value ? (e) => void value(e) : null; // to return false would cancel the event
   } else if (live.has(name) && node.tagName !== 'PROGRESS') {
     if (node[name] !== value) node[name] = value ?? '';
   } else if (value === undefined || value === null || value === false) {
