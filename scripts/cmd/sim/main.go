@@ -19,20 +19,25 @@ func main() {
 	first := flag.Uint64("seed", 1, "first seed")
 	seeds := flag.Uint64("seeds", 1000, "how many histories")
 	only := flag.Uint64("replay", 0, "replay one seed and print what happens")
+	at := flag.String("bank", string(sim.Plaid), "whose rules the bank follows: "+string(sim.Plaid)+" or "+string(sim.Pluggy))
 	flag.Usage = func() {
 		fmt.Fprint(os.Stderr, "sim runs random histories of banks, people, crashes and stalls through the real posting code.\n\n  scripts/sim -seeds N      run N histories; prints how many a second, and the first that breaks a promise\n  scripts/sim -replay SEED  run one again and print what happens\n\n")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
+	if b := sim.Bank(*at); b != sim.Plaid && b != sim.Pluggy {
+		fmt.Fprintf(os.Stderr, "sim: there is no bank %q\n", b)
+		os.Exit(2)
+	}
 	debug.SetGCPercent(800) // histories are small and many
 	if *only != 0 {
-		os.Exit(replay(*only))
+		os.Exit(replay(sim.Bank(*at), *only))
 	}
-	os.Exit(run(*first, *seeds))
+	os.Exit(run(sim.Bank(*at), *first, *seeds))
 }
 
-func replay(seed uint64) int {
-	err := sim.Replay(seed)
+func replay(at sim.Bank, seed uint64) int {
+	err := sim.Replay(at, seed)
 	var v *sim.Violation
 	if errors.As(err, &v) {
 		fmt.Print(v.Trace)
@@ -43,14 +48,14 @@ func replay(seed uint64) int {
 	return 0
 }
 
-func run(first, seeds uint64) int {
+func run(at sim.Bank, first, seeds uint64) int {
 	begun := time.Now()
 	var next, done atomic.Uint64
 	var worst atomic.Pointer[sim.Violation]
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
-			var runner sim.Runner
+			runner := sim.Runner{Bank: at}
 			defer runner.Close()
 			for {
 				n := next.Add(1) - 1
@@ -68,7 +73,7 @@ func run(first, seeds uint64) int {
 	all.Wait()
 	rate := float64(done.Load()) / time.Since(begun).Seconds()
 	if v := worst.Load(); v != nil {
-		replay(v.Seed)
+		replay(at, v.Seed)
 		fmt.Printf("%d histories, %.0f a second; seed %d breaks a promise\n", done.Load(), rate, v.Seed)
 		return 1
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/bkper/automations-portal/shared/ledger"
 	"github.com/bkper/automations-portal/shared/posting"
 	"github.com/bkper/automations-portal/shared/sandbox/bkper"
-	"github.com/bkper/automations-portal/shared/sandbox/plaid"
 	"github.com/bkper/automations-portal/shared/secret"
 	"github.com/bkper/automations-portal/shared/store"
 )
@@ -69,111 +68,6 @@ func (d database) Update(ctx context.Context, body func(store.Tx) error) error {
 		return fmt.Errorf("%w: %w", store.ErrUnknown, err)
 	}
 	return nil
-}
-
-// reader is the bank, as its provider's adapter would show it.
-type reader struct {
-	w    *world
-	bank *plaid.Bank
-	page int // rows a page
-}
-
-func (r reader) Item(_ context.Context, token secret.String) (bank.Item, error) {
-	f := r.w.call("bank item", posting.BankCall)
-	if f == before {
-		return bank.Item{}, &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: errFault}
-	}
-	item, err := r.bank.Item(token.Reveal())
-	if err != nil {
-		return bank.Item{}, translate(err)
-	}
-	told := bank.Item{ID: item.ID}
-	if item.Error != nil {
-		told.NeedsUser = item.Error.Code
-		return told, r.fail("bank item", f)
-	}
-	accounts, _, err := r.bank.Accounts(token.Reveal(), nil)
-	if err != nil {
-		return bank.Item{}, translate(err)
-	}
-	for _, a := range accounts {
-		told.Accounts = append(told.Accounts, bank.Account{ID: a.AccountID, Name: a.Name, Mask: a.Mask, Type: bank.Deposit, Currency: a.Balances.Currency})
-	}
-	return told, r.fail("bank item", f)
-}
-
-func (r reader) fail(what string, f fate) error {
-	if err := r.w.ended(what, f); err != nil {
-		return &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: err}
-	}
-	return nil
-}
-
-func (r reader) Changes(_ context.Context, from bank.From) (bank.Page, error) {
-	f := r.w.call("bank changes", posting.BankCall)
-	if f == before {
-		return bank.Page{}, &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: errFault}
-	}
-	p, err := r.bank.Sync(from.Token.Reveal(), plaid.SyncQuery{Cursor: from.At, Count: r.page, Original: true})
-	if err != nil {
-		r.w.log("bank refuses: %v", err)
-		return bank.Page{}, translate(err)
-	}
-	page := bank.Page{Next: p.NextCursor, More: p.HasMore, Complete: p.Status == plaid.Historical}
-	if p.NextCursor == "" {
-		page.Next = from.At
-	}
-	for _, list := range [][]plaid.Transaction{p.Added, p.Modified} {
-		for _, t := range list {
-			page.Changed = append(page.Changed, transaction(t))
-		}
-	}
-	for _, g := range p.Removed {
-		page.Removed = append(page.Removed, bank.RemovedTransaction{ID: g.TransactionID, Account: g.AccountID})
-	}
-	if r.w.trace != nil {
-		for _, t := range page.Changed {
-			r.w.log("bank names %s (pending %v of %s) %s %s %s %q", t.ID, t.Pending, t.PendingID, t.Date, t.Direction, t.Amount, t.Text)
-		}
-		for _, g := range page.Removed {
-			r.w.log("bank removes %s", g.ID)
-		}
-	}
-	return page, r.fail("bank changes", f)
-}
-
-func transaction(t plaid.Transaction) bank.Transaction {
-	date, err := civil.ParseDate(t.Date)
-	if err != nil {
-		panic(err)
-	}
-	direction := bank.In
-	if t.Amount.Sign() > 0 {
-		direction = bank.Out
-	}
-	return bank.Transaction{
-		ID: t.TransactionID, Account: t.AccountID, PendingID: t.PendingTransactionID, Pending: t.Pending, Date: date,
-		Amount: t.Amount.Abs(), Currency: t.Currency, Direction: direction, Text: t.OriginalDescription,
-	}
-}
-
-// translate does what the provider's adapter does for the refusals that can happen here.
-func translate(err error) error {
-	var pe *plaid.Error
-	if !errors.As(err, &pe) {
-		return &bank.Error{Kind: bank.OurFault, Code: "SANDBOX", Err: err}
-	}
-	switch pe.Code {
-	case "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION":
-		return &bank.Error{Kind: bank.Retry, Code: pe.Code, Err: bank.ErrMutated}
-	case "INVALID_FIELD":
-		return &bank.Error{Kind: bank.Permanent, Code: pe.Code, Err: bank.ErrCursor}
-	case "ITEM_NOT_FOUND", "INVALID_ACCESS_TOKEN":
-		return &bank.Error{Kind: bank.UserMustAct, Code: pe.Code, Err: bank.ErrGone}
-	case "ITEM_LOGIN_REQUIRED":
-		return &bank.Error{Kind: bank.UserMustAct, Code: pe.Code, Err: err}
-	}
-	return &bank.Error{Kind: bank.OurFault, Code: pe.Code, Err: err}
 }
 
 // books is Bkper as a ledger.

@@ -13,25 +13,30 @@ import (
 
 func TestEveryHistoryKeepsEveryPromise(t *testing.T) {
 	t.Parallel()
-	n := uint64(histories)
-	if testing.Short() {
-		n /= 10
-	}
-	var r Runner
-	defer r.Close()
-	for seed := uint64(1); seed <= n; seed++ {
-		if err := r.Run(seed); err != nil {
-			var v *Violation
-			if errors.As(Replay(seed), &v) {
-				t.Log(v.Trace)
+	// Through the adapter of Brazil's banks, a history takes thirty times as long.
+	for at, n := range map[Bank]uint64{Plaid: histories, Pluggy: histories / 60} {
+		t.Run(string(at), func(t *testing.T) {
+			t.Parallel()
+			if testing.Short() {
+				n /= 10
 			}
-			t.Fatal(err)
-		}
+			r := Runner{Bank: at}
+			defer r.Close()
+			for seed := uint64(1); seed <= n; seed++ {
+				if err := r.Run(seed); err != nil {
+					var v *Violation
+					if errors.As(Replay(at, seed), &v) {
+						t.Log(v.Trace)
+					}
+					t.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
-func traceOf(seed uint64, documents *memory.Store) string {
-	var r Runner
+func traceOf(at Bank, seed uint64, documents *memory.Store) string {
+	r := Runner{Bank: at}
 	defer r.Close()
 	var trace strings.Builder
 	if _, err := r.run(seed, documents, &trace); err != nil {
@@ -42,13 +47,15 @@ func traceOf(seed uint64, documents *memory.Store) string {
 
 func TestTheSameSeedGivesTheSameHistory(t *testing.T) {
 	t.Parallel()
-	for seed := uint64(1); seed <= 20; seed++ {
-		one, two := traceOf(seed, memory.NewOfValues()), traceOf(seed, memory.NewOfValues())
-		if one != two {
-			t.Fatalf("seed %d gave two histories", seed)
-		}
-		if one == traceOf(seed+1000, memory.NewOfValues()) {
-			t.Fatalf("seeds %d and %d gave the same history", seed, seed+1000)
+	for at, n := range map[Bank]uint64{Plaid: 20, Pluggy: 3} {
+		for seed := uint64(1); seed <= n; seed++ {
+			one, two := traceOf(at, seed, memory.NewOfValues()), traceOf(at, seed, memory.NewOfValues())
+			if one != two {
+				t.Fatalf("%s: seed %d gave two histories", at, seed)
+			}
+			if one == traceOf(at, seed+1000, memory.NewOfValues()) {
+				t.Fatalf("%s: seeds %d and %d gave the same history", at, seed, seed+1000)
+			}
 		}
 	}
 }
@@ -57,7 +64,7 @@ func TestTheSameSeedGivesTheSameHistory(t *testing.T) {
 func TestEncodedDocumentsGiveTheSameHistory(t *testing.T) {
 	t.Parallel()
 	for seed := uint64(1); seed <= 100; seed++ {
-		if values, bodies := traceOf(seed, memory.NewOfValues()), traceOf(seed, memory.New()); values != bodies {
+		if values, bodies := traceOf(Plaid, seed, memory.NewOfValues()), traceOf(Plaid, seed, memory.New()); values != bodies {
 			t.Fatalf("seed %d: %s", seed, cmp.Diff(strings.Split(bodies, "\n"), strings.Split(values, "\n")))
 		}
 	}
@@ -71,7 +78,7 @@ func TestAHistoryKnowsNothingOfTheOneBefore(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {
 		var trace strings.Builder
 		_, _ = r.run(seed, memory.NewOfValues(), &trace)
-		if trace.String() != traceOf(seed, memory.NewOfValues()) {
+		if trace.String() != traceOf(Plaid, seed, memory.NewOfValues()) {
 			t.Fatalf("seed %d gave two histories", seed)
 		}
 	}
