@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bkper/automations-portal/shared/sandbox/plaid"
+	"github.com/bkper/automations-portal/shared/sandbox/pluggy"
 )
 
 // endsWith waits until the page says why nothing came of a visit, and looks whether it offers help.
@@ -209,4 +210,57 @@ func TestASignInThatIsRefusedAtGoogleIsExplained(t *testing.T) {
 	b.get("heading", "Which Book?")
 	b.click("link", "Sign out")
 	b.get("heading", "Automations for your Books")
+}
+
+func TestFailuresInTheWidgetAreExplained(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	bank := w.brazil("Banco Rigoroso", checking(row(5, "1", "A")))
+	b := w.person(look{}).enter(w.newBookIn("BRL", "Widget"), clientEmail)
+	at := b.bankWindow(bank)
+	at.click("button", "Cancel")
+	b.endsWith("Brazil left", bank.name, "The sign-in was left before it was finished, or took too long.")
+
+	b.click("button", "Start again")
+	at.find(bank)
+	at.password(bank, false)
+	at.get("alert", "…")
+	at.click("button", "Cancel")
+	b.endsWith("Brazil wrong password", bank.name, bank.name+" did not accept the user name, the password or the code.")
+
+	b.click("button", "Start again")
+	at.find(bank)
+	at.password(bank, true)
+	b.get("heading", bank.name+" is connected")
+
+	b.choose("Brazil", bank)
+	b.says("You have connected Banco Rigoroso already.")
+	b.click("button", "Continue")
+	at.find(bank)
+	at.password(bank, true)
+	b.endsWith("Brazil already connected", bank.name, "You have connected Banco Rigoroso already. Reconnect that connection instead: its integrations stay.")
+}
+
+func TestABankThatIsDownIsExplainedBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	bank := w.brazil("Banco Fora do Ar", checking(row(5, "1", "A")))
+	w.must(w.pluggy.Do(func(p *pluggy.Bank) error { return p.SetHealth(bank.connector, pluggy.Offline) }))
+	b := w.person(look{}).enter(w.newBookIn("BRL", "Down"), clientEmail)
+	b.section("Banks")
+	b.in("list", "Countries").click("link", "Brazil")
+	b.fill("searchbox", "Search for your bank", "fora")
+	b.in("list", "Banks").click("link", bank.name+"…")
+	b.says("does not answer at the moment. You can try, but it is likely to fail")
+	b.accessible("Brazil bank down, before")
+}
+
+func TestAWidgetThatIsBlockedIsExplained(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(env map[string]string) { env["PLUGGY_WIDGET_URL"] += ".gone" })
+	bank := w.brazil("Banco Calado", checking(row(5, "1", "A")))
+	b := w.person(look{}).enter(w.newBookIn("BRL", "Blocked"), clientEmail)
+	b.choose("Brazil", bank)
+	b.click("button", "Continue")
+	b.endsWith("Brazil widget blocked", bank.name, "The sign-in could not be shown. Look whether something in your browser blocks it, then start again.")
 }
