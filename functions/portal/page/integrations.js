@@ -135,7 +135,7 @@ export function importing() {
   const i = asked();
   if (!i) return null;
   return confirm({
-    key: 'again', title: t('again.title'), label: t('again.run'), busy: Boolean(state.busy.again), close, note: refused('again', i), run: () => importAgain(i),
+    key: 'again', title: t('again.title'), label: t('again.run'), kind: 'primary', busy: Boolean(state.busy.again), close, note: refused('again', i), run: () => importAgain(i),
   }, h('p', null, t('again.lead', { account: i.account_name, date: day(i.from) })), h('p', { class: 'hint' }, t('again.posted')));
 }
 

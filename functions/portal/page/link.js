@@ -204,10 +204,10 @@ export function progress(i) {
     h('p', { class: 'hint' }, t('progress.long')));
 }
 
-// fraction is how much of the period the bank has given; null before it has given anything. It is never whole before the
-// import is.
+// fraction is how much of the period the bank has given; null before it has given anything, and while all of it is looked
+// through once more. It is never whole before the import is.
 function fraction(i) {
-  if (!i.progress.oldest) return null;
+  if (!i.progress.oldest || i.progress.complete) return null;
   const today = Date.now();
   const wanted = today - Date.parse(i.from);
   return wanted <= 0 ? 0.95 : Math.min(Math.max((today - Date.parse(i.progress.oldest)) / wanted, 0.05), 0.95);

@@ -115,9 +115,9 @@ export function dialog({ title, close, key }, ...content) {
 }
 
 // confirm asks before something ends; what will stop is named.
-export const confirm = ({ key, title, label, busy, close, run, note }, ...content) =>
+export const confirm = ({ key, title, label, kind = 'danger', busy, close, run, note }, ...content) =>
   dialog({ key, title, close }, content, note,
-    h('p', { class: 'actions' }, button(label, run, { kind: 'danger', busy }), button(t('cancel'), close, { disabled: busy })));
+    h('p', { class: 'actions' }, button(label, run, { kind, busy }), button(t('cancel'), close, { disabled: busy })));
 
 export const field = (label, id, control, hint) =>
   h('div', { class: 'field' }, h('label', { for: id }, label), control, hint ? h('p', { class: 'hint', id: `${id}-hint` }, hint) : null);
