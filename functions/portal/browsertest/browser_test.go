@@ -238,6 +238,13 @@ func (f *faults) hear(ev any) {
 	}
 }
 
+// forgive forgets what was heard so far.
+func (f *faults) forgive() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = nil
+}
+
 func (f *faults) check() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
