@@ -91,7 +91,7 @@ type Read struct {
 	Then string `json:"then,omitempty"`
 	// Oldest is the oldest date that a Named read was given, by the bank's id of the account: what is older was not told.
 	Oldest map[string]civil.Date `json:"oldest,omitempty"`
-	// Written are the bank's ids that were recorded at this page. Should the page be read again, after a crash, what it
+	// Written are the bank's ids that the journal took down at this page. Should the page be read again, after a crash, what it
 	// no longer names is gone, and the bank will never say so.
 	Written []bank.RemovedTransaction `json:"written,omitempty"`
 	Named   bool                      `json:"named,omitempty"` // segments keep what the bank named, to know at the end what it did not

@@ -596,7 +596,8 @@ func (r *run) intend(ctx context.Context, segments []*Segment) error {
 		for _, row := range s.Rows {
 			// An account that is retold is compared with the journal anyway.
 			compared := slices.ContainsFunc(r.retold, func(a bank.Retold) bool { return a.Account == row.at })
-			if row.Intent != "" && row.Intent != ToTrash && !written[row.current()] && !compared {
+			named := row.mayStand() && row.Intent != ToTrash && !row.Waiting
+			if named && !written[row.current()] && !compared {
 				written[row.current()] = true
 				r.e.Read.Written = append(r.e.Read.Written, bank.RemovedTransaction{ID: row.current(), Account: row.at})
 			}

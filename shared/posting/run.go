@@ -598,12 +598,18 @@ func call[T any](ctx context.Context, r *run, limit time.Duration, do func(conte
 	}
 }
 
-// lease makes sure that a call of this length ends before the lease does.
+// lease makes sure that a call of this length ends before the lease does. A commit can take so long itself that the lease it
+// renewed is short again.
 func (r *run) lease(ctx context.Context, limit time.Duration) error {
-	if r.e.Lease.Until.Sub(r.now()) > limit {
-		return nil
+	for range tries {
+		if r.e.Lease.Until.Sub(r.now()) > limit {
+			return nil
+		}
+		if err := r.commit(ctx, false, nil); err != nil {
+			return err
+		}
 	}
-	return r.commit(ctx, false, nil)
+	return errBudget
 }
 
 // wait tells how long to wait before the n-th call is repeated, and whether that is worth while.
