@@ -317,17 +317,20 @@ func dying(b *bench) {
 }
 
 func TestNobodyIsToldThatAllIsSilentWhileAPosterMayStillWrite(t *testing.T) {
-	for function, last := range map[string]string{"remove": "removed", "disconnect": "disconnected"} {
+	for function, last := range map[string]string{"remove": "removed", "connect": "ended", "disconnect": "disconnected"} {
 		b := newBench(t)
 		dying(b)
 		ask := func() (state string) {
 			t.Helper()
 			var answer struct{ State string }
-			in := object{"connection": b.connections()[0].ID}
-			if function == "remove" {
+			in, path := object{"connection": b.connections()[0].ID}, "/"
+			switch function {
+			case "remove":
 				in = object{"integration": b.integrations()[0].ID}
+			case "connect": // which stops to offer it
+				in["book"], in["offered"], path = b.book, false, "/offer"
 			}
-			status := b.call(function, "/", in, &answer)
+			status := b.call(function, path, in, &answer)
 			if want := map[bool]int{true: http.StatusOK, false: http.StatusAccepted}[answer.State == last]; status != want {
 				t.Errorf("%s: %d %s", function, status, answer.State)
 			}

@@ -129,40 +129,83 @@ type Offer struct {
 	Offered    *bool  `json:"offered"` // must be said: to leave it out is not to stop
 }
 
-func (c *Connect) offer(ctx context.Context, who caller.Caller, r Offer) (view.Connection, error) {
-	var none view.Connection
+// Offering says how far an offer is, or its end.
+type Offering struct {
+	State      string          `json:"state"` // "offered", "ended", or "stopping": ask again
+	Message    string          `json:"message"`
+	Connection view.Connection `json:"connection"`
+}
+
+// Status is 202 while the Book's integrations are stopping.
+func (o Offering) Status() int {
+	if o.State == "stopping" {
+		return http.StatusAccepted
+	}
+	return http.StatusOK
+}
+
+func (c *Connect) offer(ctx context.Context, who caller.Caller, r Offer) (Offering, error) {
+	if err := c.mayOffer(ctx, who, r); err != nil {
+		return Offering{}, err
+	}
+	conn, mark, err := c.saveOffer(ctx, r)
+	if err != nil {
+		return Offering{}, err
+	}
+	done := Offering{State: "offered", Message: "Offered: the editors of the Book can link its accounts now."}
+	if !*r.Offered {
+		// Only once no process can still write is "ended" the truth.
+		stopped, err := posting.AwaitStop(ctx, c.Store, conn.ID, mark, c.Now, c.Sleep)
+		if err != nil {
+			return Offering{}, err
+		}
+		if done = (Offering{State: "ended", Message: "No longer offered: nothing more is recorded there from it. What was recorded stays."}); !stopped {
+			done = Offering{State: "stopping", Message: "No longer offered: a transaction may still arrive within the next two minutes. Ask again to be sure."}
+		}
+	}
+	done.Connection, err = c.show(ctx, who, conn)
+	return done, err
+}
+
+func (c *Connect) mayOffer(ctx context.Context, who caller.Caller, r Offer) error {
 	if r.Offered == nil {
-		return none, web.Invalid("/offered", "Say true to offer the connection to the Book, or false to stop.")
+		return web.Invalid("/offered", "Say true to offer the connection to the Book, or false to stop.")
 	}
 	if err := access.ID("/book", r.Book); err != nil {
-		return none, err
+		return err
 	}
 	if _, err := access.Own(ctx, c.Store, who, r.Connection); err != nil {
-		return none, err
+		return err
 	}
 	if *r.Offered { // to stop offering, one need not see the Book any more
 		if _, err := access.Book(ctx, c.Books, who, r.Book); err != nil {
-			return none, err
+			return err
 		}
 	}
-	var conn *bank.Connection
-	err := c.Store.Update(ctx, func(tx store.Tx) (err error) {
+	return nil
+}
+
+// saveOffer also gives the mark that every process must have seen before the end of an offer is sure.
+func (c *Connect) saveOffer(ctx context.Context, r Offer) (conn *bank.Connection, mark int64, err error) {
+	err = c.Store.Update(ctx, func(tx store.Tx) (err error) {
 		if conn, err = store.Connections.Load(tx, r.Connection); err != nil {
 			return err
 		}
-		if conn.OfferedTo(r.Book) == *r.Offered {
-			return nil
-		}
-		if *r.Offered {
+		switch {
+		case conn.OfferedTo(r.Book) && !*r.Offered:
+			mark, err = c.stopOffering(tx, conn, r.Book)
+		case *r.Offered && !conn.OfferedTo(r.Book):
 			conn.Offered = append(conn.Offered, r.Book)
-			return store.Connections.Put(tx, conn)
+			err = store.Connections.Put(tx, conn)
+		case !*r.Offered: // asked again
+			var e *posting.Engine
+			if e, err = posting.Load(tx, conn.ID); err == nil {
+				mark = e.Config
+			}
 		}
-		return c.stopOffering(tx, conn, r.Book)
+		return err
 	})
-	if err != nil {
-		return none, err
-	}
-	return c.show(ctx, who, conn)
+	return conn, mark, err
 }
 
 func (c *Connect) show(ctx context.Context, who caller.Caller, conn *bank.Connection) (view.Connection, error) {
@@ -173,30 +216,27 @@ func (c *Connect) show(ctx context.Context, who caller.Caller, conn *bank.Connec
 	return view.OfConnection(conn, e, who.Sub, c.Now()), nil
 }
 
-func (c *Connect) stopOffering(tx store.Tx, conn *bank.Connection, book string) error {
+func (c *Connect) stopOffering(tx store.Tx, conn *bank.Connection, book string) (mark int64, err error) {
 	linked, err := store.Integrations.Select(tx, store.Query{Field: store.ByConnection, Any: []string{conn.ID}})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	e, err := posting.Load(tx, conn.ID)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	e.Mark(time.Time{})
+	mark = e.Mark(time.Time{})
 	conn.Offered = slices.DeleteFunc(conn.Offered, func(b string) bool { return b == book })
 	conn.Updated = c.Now()
 	for _, i := range linked {
 		if i.Book == book {
 			i.State, i.Updated = bank.Removed, c.Now()
 			if err := store.Integrations.Put(tx, i); err != nil {
-				return err
+				return 0, err
 			}
 		}
 	}
-	if err := store.Connections.Put(tx, conn); err != nil {
-		return err
-	}
-	return posting.Engines.Put(tx, e)
+	return mark, errors.Join(store.Connections.Put(tx, conn), posting.Engines.Put(tx, e))
 }
 
 // completeOrBack serves the page, which asks by POST, and the browsers of people who come back.

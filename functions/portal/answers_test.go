@@ -225,9 +225,12 @@ func TestOfferAndCompleteTellHowTheBankIsRead(t *testing.T) {
 	if done.Connection.Status != "bank_unavailable" || done.Connection.Last_sync != "2026-01-02T03:04:05Z" {
 		t.Errorf("complete: %+v", done)
 	}
-	var offered struct{ Status, Last_sync string }
+	var offered struct {
+		State      string
+		Connection struct{ Status, Last_sync string }
+	}
 	w.post("/connect/offer", fmt.Sprintf(`{"connection":%q,"book":"b2","offered":true}`, done.Connection.ID), 200, &offered)
-	if offered.Status != "bank_unavailable" || offered.Last_sync != "2026-01-02T03:04:05Z" {
+	if c := offered.Connection; offered.State != "offered" || c.Status != "bank_unavailable" || c.Last_sync != "2026-01-02T03:04:05Z" {
 		t.Errorf("offer: %+v", offered)
 	}
 }

@@ -51,7 +51,7 @@ var operations = map[string]operation{
 	"POST /auth/refresh":       {nil, answers(auth.Access{})},
 	"POST /connect":            {connect.Request{}, answers(session.Started{})},
 	"POST /connect/complete":   {connect.Complete{}, answers(connect.Completed{})},
-	"POST /connect/offer":      {connect.Offer{}, answers(view.Connection{})},
+	"POST /connect/offer":      {connect.Offer{}, map[int]any{200: connect.Offering{}, 202: connect.Offering{}}},
 	"POST /connect/accounts":   {connect.Accounts{}, answers(session.Started{})},
 	"POST /link":               {link.Request{}, answers(view.Integration{})},
 	"POST /remove":             {remove.Request{}, map[int]any{200: remove.Response{}, 202: remove.Response{}}},

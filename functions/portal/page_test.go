@@ -270,7 +270,7 @@ func TestEveryTextThatThePageAsksForIsThereAndIsAskedFor(t *testing.T) {
 			}
 		}
 	}
-	composed := regexp.MustCompile(`^(error|reason|connection|integration|permission|account|type|period|health|privacy|visit|disconnect|remove|banks\.region|apps|bots)(\.|$)`)
+	composed := regexp.MustCompile(`^(error|reason|connection|integration|permission|account|type|period|health|privacy|visit|offer|disconnect|remove|banks\.region|apps|bots)(\.|$)`)
 	for key := range en {
 		if !composed.MatchString(key) && !strings.Contains(all.String(), "'"+key+"'") {
 			t.Errorf("nothing asks for %q", key)
@@ -297,6 +297,7 @@ func TestThePageHasWordsForEveryStatus(t *testing.T) {
 		}
 	}
 	want("connection.", enum("Connection", "status"))
+	want("offer.", enum("Offering", "state"))
 	want("integration.", enum("Integration", "status"))
 	want("reason.", enum("AttentionRow", "reason"))
 	want("visit.reason.", enum("Completed", "reason"))

@@ -112,7 +112,7 @@ function books(c, busy) {
 async function offer(c, book, offered) {
   const done = await act(thingOf(c), () => post('connect/offer', { connection: c.id, book, offered }));
   if (!done) return false;
-  note(thingOf(c), { text: t(offered ? 'offers.added' : 'offers.stopped', { book: bookName(book) ?? '' }) });
+  note(thingOf(c), { text: t(`offer.${done.state}`, { book: bookName(book) ?? '' }) });
   await reload();
   return true;
 }
