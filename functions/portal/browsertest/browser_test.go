@@ -306,17 +306,23 @@ func (b *window) popup(act func()) screen {
 	b.t.Helper()
 	act()
 	profile := chromedp.FromContext(b.p.id).BrowserContextID
+	// chromedp has a data race where it attaches to a window whose document still comes.
 	var found target.ID
+	before := ""
 	wait(b.t, "a window opens", func() string {
 		all, err := chromedp.Targets(b.p.id)
 		b.try("list windows", err)
+		now := "none did"
 		for _, info := range all {
 			if info.Type == "page" && info.BrowserContextID == profile && !b.p.windows[info.TargetID] {
-				found = info.TargetID
-				return ""
+				found, now = info.TargetID, "it is at "+info.URL+" "+info.Title
+				if now == before && info.URL != "about:blank" && info.Title != "" {
+					return ""
+				}
 			}
 		}
-		return "none did"
+		before = now
+		return now
 	}, b)
 	ctx, cancel := chromedp.NewContext(b.p.id, chromedp.WithTargetID(found))
 	b.t.Cleanup(cancel)

@@ -239,11 +239,14 @@ func (s screen) press(node cdp.BackendNodeID) string {
 	if !free {
 		return "something lies over it"
 	}
-	for _, kind := range []input.DispatchMouseEventType{input.DispatchMouseEventTypeMouseMoved, input.DispatchMouseEventTypeMousePressed, input.DispatchMouseEventTypeMouseReleased} {
-		p := input.DispatchMouseEventParams{Type: kind, X: x, Y: y}
-		if kind != input.DispatchMouseEventTypeMouseMoved {
-			p.Button, p.ClickCount = input.MouseButtonLeft, 1
-		}
+	if err := call(s.soon(), input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: x, Y: y}); err != nil {
+		return err.Error()
+	}
+	if again, err := chromedp.Call(s.soon(), dom.GetContentQuads, dom.GetContentQuadsParams{BackendNodeID: node}); err != nil || len(again.Quads) == 0 || !slices.Equal(again.Quads[0], q) {
+		return "it moves"
+	}
+	for _, kind := range []input.DispatchMouseEventType{input.DispatchMouseEventTypeMousePressed, input.DispatchMouseEventTypeMouseReleased} {
+		p := input.DispatchMouseEventParams{Type: kind, X: x, Y: y, Button: input.MouseButtonLeft, ClickCount: 1}
 		// A click that closes the window, or leads to another page, may never be answered.
 		if err := call(s.soon(), input.DispatchMouseEvent, p); err != nil && kind != input.DispatchMouseEventTypeMouseReleased {
 			return err.Error()
