@@ -274,10 +274,11 @@ func (r *run) vanished(ctx context.Context, named map[string]bool, rows map[stri
 		}
 		total := 0
 		var missing []*Row
+		equals := r.j.equals(i)
 		r.j.newest(i.ID, func(row *Row) {
 			total++
 			if row.State == Standing && row.Flag != TakenBack && !named[row.current()] && !row.Written.Date.Before(oldest) &&
-				(row.Epoch == i.Epoch || r.j.outlived(row, i.Epoch)) {
+				(row.Epoch == i.Epoch || equals[saying(row.Written)]) {
 				missing = append(missing, row)
 			}
 		})
@@ -298,13 +299,20 @@ func (r *run) vanished(ctx context.Context, named map[string]bool, rows map[stri
 	return nil
 }
 
-// outlived reports whether a row of a former item, which nothing claimed, is in all that the bank says like one that was claimed:
-// the new item names one of them fewer. The former one ended before it had told that it names the row anew.
-func (j *journal) outlived(row *Row, epoch int) bool {
-	return slices.ContainsFunc(j.like(row.Integration, row.Written), func(o *Row) bool {
-		return o.Epoch == epoch && o.State == Standing && o.Written.Equal(row.Written)
+// equals gives what the bank says of the rows that stand for the present item. A row of a former item of which it said the same,
+// and which nothing claimed, is one more than the present one names: the former one ended before it had told of a new name.
+func (j *journal) equals(i *bank.Integration) map[string]bool {
+	equals := map[string]bool{}
+	j.newest(i.ID, func(row *Row) {
+		if row.Epoch == i.Epoch && row.State == Standing && i.Epoch > 0 {
+			equals[saying(row.Written)] = true
+		}
 	})
+	return equals
 }
+
+// saying is all that the bank says of a row.
+func saying(v Values) string { return alikeKey(v.Text, v) }
 
 // byID reads integrations that still live on this connection.
 func (r *run) byID(ctx context.Context, ids []string) ([]*bank.Integration, error) {

@@ -34,7 +34,7 @@ var planted = []struct{ name, file, old, new string }{
 	},
 	{
 		"a lease ends while a call is under way", "shared/posting/run.go",
-		"	if r.e.Lease.Until.Sub(r.now()) > limit {\n		return nil\n	}\n	return r.commit(ctx, false, nil)", "	return nil",
+		"		if r.e.Lease.Until.Sub(r.now()) > limit {", "		if true {",
 	},
 	{
 		"an older holder is not fenced off", "shared/posting/run.go",

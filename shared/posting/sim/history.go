@@ -116,6 +116,7 @@ type row struct {
 	account int
 	pending bool
 	gone    bool
+	renamed bool              // it was told under another id with nothing that links the two
 	amended bool              // its amount has changed once
 	adrift  bool              // and then came a new item, which may not have told: nothing links the two amounts
 	said    []decimal.Decimal // amounts that it has had
@@ -160,7 +161,7 @@ func (h *history) begin(at Bank) {
 	h.tokens = map[string]secret.String{}
 	h.bank.paged(1 + h.rng.IntN(6))
 	h.reader = reader{h.world, h.bank}
-	h.broker = &broker{w: h.world}
+	h.broker = &broker{w: h.world, died: h.meanwhile}
 	if h.chance(0.3) {
 		h.broker.lost = 0.5
 	}
@@ -179,7 +180,7 @@ func (h *history) begin(at Bank) {
 }
 
 func ledgerOf(h *history) ledger.Ledger {
-	return books{h.world, h.books, func(book string, op ledger.Operation, batch []ledger.Transaction) {
+	return books{w: h.world, real: h.books, begins: h.leased, wrote: func(book string, op ledger.Operation, batch []ledger.Transaction) {
 		if op == ledger.Create && h.noise && h.chance(0.05) {
 			h.spawn("person", h.between(time.Millisecond, time.Second), h.trashes)
 		}
@@ -197,6 +198,31 @@ func ledgerOf(h *history) ledger.Ledger {
 			}
 		}
 	}}
+}
+
+// leases is what a glance at an engine tells of its lease.
+var leases = store.Kind[struct {
+	Lease posting.Lease `json:"lease"`
+}]{Name: posting.Engines.Name}
+
+// leased fails where a write begins that may not have ended when the lease does.
+func (h *history) leased() {
+	e, err := leases.Get(timeless{}, h.store, connection)
+	must(err)
+	if left := e.Lease.Until.Sub(h.now); left < posting.LedgerCall {
+		h.fail("a write began though its time-out is %v and the lease ends in %v", posting.LedgerCall, left)
+	}
+}
+
+// meanwhile lets the bank take something back between the death of a process and the work of the next.
+func (h *history) meanwhile() {
+	if r := h.pick(func(*row) bool { return true }); r != nil && h.chance(0.3) {
+		h.spawn("bank", h.between(0, 30*time.Second), func() {
+			if !r.gone {
+				h.vanish(r)
+			}
+		})
+	}
 }
 
 // instant is how long a person's change can be overlooked: the Book knows no compare-and-set, so what is changed while a
@@ -505,6 +531,7 @@ func (h *history) move() {
 				r.amended, r.adrift = true, r.adrift || h.renewed
 			}
 			r.id, r.pending = h.bank.settle(r.id, s), false
+			r.renamed = true // a provider may not link the two
 			h.had.changes++
 			h.log("bank: %s settles (added first %v, split %v, unlinked %v, other amount %v)", r.token, s.addedFirst, s.split, s.unlinked, s.amount != nil)
 		}
@@ -519,6 +546,7 @@ func (h *history) move() {
 	case 10:
 		if r := h.pick(func(r *row) bool { return !r.pending }); r != nil && h.chance(0.5) {
 			h.bank.rename(r.id)
+			r.renamed = true
 			h.had.changes++
 			h.log("bank: %s is named anew", r.token)
 		}
@@ -710,7 +738,7 @@ func (h *history) live() error {
 		h.spawn("renew", h.between(0, span), h.renew)
 	}
 	if h.chance(0.25) {
-		h.spawn("outage", h.between(span/2, span), h.outage)
+		h.spawn("outage", span-h.between(0, time.Minute), h.outage)
 	}
 	h.schedule(span)
 	if err := h.run(start.Add(span)); err != nil {
@@ -852,6 +880,9 @@ func (h *history) checkFeed(f *feed, truth map[string]*atBank) error {
 		}
 	}
 	for token, ts := range standing {
+		if len(ts) > 1 && f.live && !h.ambiguous(token) {
+			return fmt.Errorf("doubled: %s stands %d times in account %d of Book %s, one of them in a person's hand", token, len(ts), f.account, f.book[:6])
+		}
 		untouched := 0
 		for _, t := range ts {
 			if slices.ContainsFunc(t.RemoteIDs, func(id string) bool { return f.binned[id] }) {
@@ -878,6 +909,11 @@ func (h *history) checkFeed(f *feed, truth map[string]*atBank) error {
 		}
 	}
 	return nil
+}
+
+// ambiguous reports whether nothing tells that what the bank says of a row and what it said are the same.
+func (h *history) ambiguous(token string) bool {
+	return slices.ContainsFunc(h.rows, func(r *row) bool { return r.token == token && (r.renamed || r.adrift) })
 }
 
 func (h *history) adrift(token string) bool {

@@ -76,6 +76,8 @@ type books struct {
 	real *bkper.Service
 	// wrote is told of every batch at the moment when it takes effect.
 	wrote func(book string, op ledger.Operation, batch []ledger.Transaction)
+	// begins is told when somebody is about to write, which takes up to a call's time-out.
+	begins func()
 }
 
 func who(token secret.String) bkper.Caller { return bkper.Caller{Email: token.Reveal()} }
@@ -150,6 +152,7 @@ func (b books) Find(_ context.Context, token secret.String, book string, q ledge
 }
 
 func (b books) Write(_ context.Context, token secret.String, book string, op ledger.Operation, batch []ledger.Transaction) ([]ledger.Transaction, error) {
+	b.begins()
 	f := b.w.call("ledger "+string(op), posting.LedgerCall)
 	if f == before {
 		return nil, &bank.Error{Kind: bank.Retry, Code: "FAULT", Err: errFault}
@@ -259,6 +262,7 @@ type broker struct {
 	w    *world
 	post func(context.Context, events.Message) error
 	lost float64 // chance that a ring of the bank's never comes, as a webhook that was never sent
+	died func()  // is told when a process dies
 }
 
 func (b *broker) Publish(_ context.Context, _ events.Topic, m events.Message) error {
@@ -285,13 +289,17 @@ func (b *broker) deliver(m events.Message, attempt int) {
 	wait += time.Duration(attempt-1) * 10 * time.Second
 	b.w.spawn(fmt.Sprintf("poster%d", b.w.order), wait, func() {
 		b.w.had.events++
-		acknowledged := false
+		acknowledged, died := false, true
 		defer func() {
 			if !acknowledged && attempt < 50 {
 				b.deliver(m, attempt+1)
 			}
+			if died {
+				b.died()
+			}
 		}()
 		err := b.post(timeless{}, m)
+		died = false
 		acknowledged = err == nil
 		if err != nil {
 			b.w.log("event refused: %v", err)
