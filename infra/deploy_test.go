@@ -32,8 +32,9 @@ var standIns = map[string]string{
 "secrets list"*) echo PLAID_SECRET ;;
 "secrets versions list"*) echo "${VERSION:-}" ;;
 "secrets versions add"*) cat >"$CALLS.value" ;;
-"run services describe"*status.traffic.tag*) echo "candidate new"; echo "previous older" ;;
-"run services describe"*) echo "0 new"; echo "100 ${SERVING:-old}" ;;
+"run services describe"*status.traffic.tag*) echo "candidate new"; echo " ${SERVING:-old}"; echo "previous older" ;;
+"run services describe"*status.traffic.revisionName,status.traffic.percent*) echo "new "; echo "${SERVING:-old} 100"; echo "older " ;;
+"run services update-traffic ${FAILS:-none} "*) exit 1 ;;
 esac`,
 	"scripts/image": `echo "example.com/functions@sha256:$(printf 'a%.0s' 1 2 3 4 5 6 7 8)"`,
 	"scripts/smoke": `exit "${SMOKE:-0}"`,
@@ -140,6 +141,18 @@ func TestRevisionsThatFailTheSmokeTestGetNoTraffic(t *testing.T) {
 	calls, _, ok := rehearse(t).deploy([]string{"SMOKE=1"}, "--yes")
 	if got := having(calls, "update-traffic"); ok || len(got) > 0 {
 		t.Errorf("it succeeds: %v, and calls %q", ok, got)
+	}
+}
+
+// Two versions side by side are safe, so the functions that can be switched are, and a second call finishes the rest.
+func TestAFunctionThatCannotBeSwitchedIsSaidAndTheOthersAreSwitched(t *testing.T) {
+	calls, said, ok := rehearse(t).deploy([]string{"FAILS=poster"}, "--yes")
+	if ok || !strings.Contains(said, "call the same again") {
+		t.Errorf("it succeeds: %v, and says\n%s", ok, said)
+	}
+	switched := having(calls, "update-traffic", "--to-tags candidate=100")
+	if len(switched) != len(app.Names())-1 || len(having(switched, " poster ")) > 0 {
+		t.Errorf("switched: %q", switched)
 	}
 }
 
