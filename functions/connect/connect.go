@@ -213,7 +213,7 @@ func (c *Connect) show(ctx context.Context, who caller.Caller, conn *bank.Connec
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return view.Connection{}, err
 	}
-	return view.OfConnection(conn, e, who.Sub, c.Now()), nil
+	return view.OfConnection(conn, e, bank.NeedOf(conn, c.Banks[conn.Provider]), who.Sub, c.Now()), nil
 }
 
 func (c *Connect) stopOffering(tx store.Tx, conn *bank.Connection, book string) (mark int64, err error) {

@@ -100,6 +100,35 @@ func TestAnIntegrationIsNotLiveWhileItsConnectionIsNot(t *testing.T) {
 	}
 }
 
+// Editors of a Book to which the connection is offered see that it needs its owner, and nothing of why.
+func TestOnlyItsOwnerIsToldWhyAConnectionNeedsThem(t *testing.T) {
+	w := newWorld(t)
+	id, _ := w.linked()
+	type shown struct{ ID, Status, Message, Need string }
+	for owner, want := range map[string]string{"ana": "locked", "bob": ""} {
+		w.update(func(tx store.Tx) error {
+			c, err := store.Connections.Load(tx, id)
+			if err != nil {
+				return err
+			}
+			c.Owner, c.State, c.Reason = owner, bank.NeedsUser, "WORD_OF_THE_BANK"
+			return store.Connections.Put(tx, c)
+		})
+		var mine struct{ Connections []shown }
+		var offered struct{ Offered []shown }
+		w.get("/portal/connections", &mine)
+		w.get("/portal/integrations?book=b1", &offered)
+		for _, c := range append(mine.Connections, offered.Offered...) {
+			if c.Status != "needs_you" || c.Need != want || strings.Contains(c.Message, "locked") != (want != "") || strings.Contains(c.Message, "WORD") {
+				t.Errorf("owned by %s: %+v", owner, c)
+			}
+		}
+		if len(offered.Offered) == 0 {
+			t.Errorf("owned by %s, it is not offered", owner)
+		}
+	}
+}
+
 // counted counts the calls of Get by kind.
 type counted struct {
 	store.Reader

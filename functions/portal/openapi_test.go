@@ -382,6 +382,7 @@ func TestTheDocumentHasEveryStateThatGoHas(t *testing.T) {
 		{"SessionState", "", []any{bank.Open, bank.Exchanging, bank.Kept, bank.Duplicate, bank.Cancelled, bank.Refused, bank.Lost}},
 		{"Completed", "reason", []any{bank.BadCredentials, bank.BankDown, bank.TooLate, bank.Unreadable}},
 		{"Connection", "status", []any{view.Connected, view.NeedsYou, view.Expiring, view.Unavailable, view.Disconnected, view.Stopping}},
+		{"Connection", "need", []any{bank.NewCredentials, bank.Confirmation, bank.Locked, bank.ActionAtBank, bank.NewConsent, bank.NotReadable, bank.Stalled}},
 		{"AttentionRow", "reason", []any{posting.ReasonCurrency, posting.ReasonDigits, posting.ReasonZero, posting.ReasonLocked,
 			posting.ReasonRefused, posting.ReasonUnusable, posting.Changed, posting.TakenBack}},
 		{"BankAccount", "type", []any{bank.Deposit, bank.Card, bank.Loan, bank.Other}},

@@ -297,6 +297,7 @@ func TestThePageHasWordsForEveryStatus(t *testing.T) {
 		}
 	}
 	want("connection.", enum("Connection", "status"))
+	want("connection.needs_you.", enum("Connection", "need"))
 	want("offer.", enum("Offering", "state"))
 	want("integration.", enum("Integration", "status"))
 	want("reason.", enum("AttentionRow", "reason"))

@@ -136,7 +136,7 @@ func (p *Portal) shown(ctx context.Context, who caller.Caller, conns []*bank.Con
 	}
 	slices.SortFunc(conns, func(a, b *bank.Connection) int { return a.Created.Compare(b.Created) })
 	for _, c := range conns {
-		list.Connections = append(list.Connections, view.OfConnection(c, engines[c.ID], who.Sub, p.Now()))
+		list.Connections = append(list.Connections, view.OfConnection(c, engines[c.ID], bank.NeedOf(c, p.Banks[c.Provider]), who.Sub, p.Now()))
 	}
 	return list, nil
 }

@@ -215,4 +215,30 @@ type Front struct {
 	// Hosts are the https origins that the widget needs, by directive of the page's Content-Security-Policy: script-src,
 	// frame-src, connect-src, img-src, font-src or style-src.
 	Hosts map[string][]string
+	// Needs says what the codes of Item.NeedsUser and of errors of Kind UserMustAct mean to a person. A code that is not among
+	// them means no more than that the bank wants its customer again.
+	Needs map[string]Need
+}
+
+// Need is why the owner of a connection must sign in again.
+type Need string
+
+// The needs that a person is told in words of their own.
+const (
+	NewCredentials Need = "credentials"  // the user name or the password is no longer accepted
+	Confirmation   Need = "confirmation" // the bank waits for a code or an approval
+	Locked         Need = "locked"       // the bank has locked the access
+	ActionAtBank   Need = "action"       // the bank wants something done on its own website first
+	NewConsent     Need = "consent"      // the permission has ended or was withdrawn
+	NotReadable    Need = "unsupported"  // this customer's accounts cannot be read in this way
+	Stalled        Need = "stalled"      // it is not read any more after failures, until somebody signs in
+)
+
+// NeedOf says why the owner of a connection must sign in again, in the words of the provider that serves it, which may be
+// nil; "" where nobody must, or nobody knows.
+func NeedOf(c *Connection, d Directory) Need {
+	if c.State != NeedsUser || d == nil {
+		return ""
+	}
+	return d.Front().Needs[c.Reason]
 }

@@ -28,6 +28,7 @@ type Connection struct {
 	Created        time.Time `json:"created"`
 
 	// For the owner alone, like Offered.
+	Need         bank.Need     `json:"need,omitempty"`         // of NeedsYou: why, where the bank tells
 	NewAccounts  bool          `json:"new_accounts,omitzero"`  // the bank has accounts that were not shared yet
 	Integrations []Integration `json:"integrations,omitempty"` // what Disconnect would stop, in whichever Book
 }
@@ -61,8 +62,20 @@ const (
 	unavailable = "The bank cannot be reached at the moment. It is tried again by itself; nothing is lost meanwhile."
 )
 
-// OfConnection shows a connection to a user. The engine may be nil.
-func OfConnection(c *bank.Connection, e *posting.Engine, sub string, now time.Time) Connection {
+// asks says in a sentence why the bank wants its customer again, and the way on.
+var asks = map[bank.Need]string{
+	"":                  "The bank asks its customer to sign in again. Reconnect to go on; nothing is lost meanwhile.",
+	bank.NewCredentials: "The bank no longer accepts the user name or the password. Reconnect with those that work on its own website or app; nothing is lost meanwhile.",
+	bank.Confirmation:   "The bank wants a code or a confirmation from its customer. Reconnect with the phone at hand; nothing is lost meanwhile.",
+	bank.Locked:         "The bank has locked the access. Unlock it on the bank's own website or app, then reconnect; nothing is lost meanwhile.",
+	bank.ActionAtBank:   "The bank wants something done first, such as accepting new terms. Sign in on its own website or app, then reconnect; nothing is lost meanwhile.",
+	bank.NewConsent:     "The permission to read the accounts has ended or was withdrawn at the bank. Reconnect to give it again; nothing is lost meanwhile.",
+	bank.NotReadable:    "The bank does not let these accounts be read in this way any more. Reconnect with another login of the bank, or import its statement as a file.",
+	bank.Stalled:        "The bank could not be read for days, and is not tried any more by itself. Reconnect to go on; nothing is lost meanwhile.",
+}
+
+// OfConnection shows a connection to a user; why is bank.NeedOf of it. The engine may be nil.
+func OfConnection(c *bank.Connection, e *posting.Engine, why bank.Need, sub string, now time.Time) Connection {
 	v := Connection{
 		ID: c.ID, Provider: c.Provider, Institution: c.Institution.Name, InstitutionID: c.Institution.ID, Colour: c.Institution.Colour,
 		Country: c.Country, Mine: c.Owner == sub, Accounts: []Account{}, ConsentExpires: c.ConsentExpires, Created: c.Created,
@@ -77,7 +90,12 @@ func OfConnection(c *bank.Connection, e *posting.Engine, sub string, now time.Ti
 	if v.Mine {
 		v.Offered, v.NewAccounts = c.Offered, c.NewAccounts
 	}
-	v.Status, v.Message = status(c, failures, now)
+	if v.Status, v.Message = status(c, failures, now); v.Status == NeedsYou && v.Mine {
+		if v.Need = why; c.State == bank.Active {
+			v.Need = bank.NewConsent
+		}
+		v.Message = asks[v.Need]
+	}
 	for _, a := range c.Accounts {
 		if !a.Gone {
 			v.Accounts = append(v.Accounts, Account{a.Key, a.Name, a.Mask, string(a.Type), a.Currency, a.Type.Linkable()})
@@ -92,14 +110,19 @@ func status(c *bank.Connection, failures int, now time.Time) (code, message stri
 		return Disconnected, "Disconnected: nothing is read from the bank. Reconnect to go on where it stopped."
 	case c.State == bank.Removing:
 		return Stopping, "Being disconnected."
-	case c.State == bank.NeedsUser:
-		return NeedsYou, "The bank asks its customer to sign in again. Reconnect to go on; nothing is lost meanwhile."
+	case c.State == bank.NeedsUser, ended(c, now):
+		return NeedsYou, asks[""]
 	case failures >= tolerated:
 		return Unavailable, unavailable
 	case !c.ConsentExpires.IsZero() && c.ConsentExpires.Sub(now) < soon:
 		return Expiring, "The consent at the bank ends soon. Reconnect before then to go on without a gap."
 	}
 	return Connected, "Connected."
+}
+
+// ended reports whether the consent at the bank is over, of which the provider may not have told yet.
+func ended(c *bank.Connection, now time.Time) bool {
+	return !c.ConsentExpires.IsZero() && !c.ConsentExpires.After(now)
 }
 
 // Integration is the use of a bank account on a Book.

@@ -2,6 +2,7 @@ package view_test
 
 import (
 	"testing"
+	"time"
 
 	"cloud.google.com/go/civil"
 	"github.com/google/go-cmp/cmp"
@@ -45,6 +46,47 @@ func TestTheStatusOfAnIntegrationIsWhatStandsInItsWayFirst(t *testing.T) {
 		}
 		if v := view.OfIntegration(&i, row.connection, row.engine); v.Status != row.want || v.Message == "" {
 			t.Errorf("%s: %s %q, want %s", row.name, v.Status, v.Message, row.want)
+		}
+	}
+}
+
+func TestAnOwnerIsToldWhyTheBankWantsThemAgain(t *testing.T) {
+	now := time.Date(2026, 6, 20, 12, 0, 0, 0, time.UTC)
+	said := map[string]bank.Need{}
+	for _, why := range []bank.Need{
+		"", bank.NewCredentials, bank.Confirmation, bank.Locked, bank.ActionAtBank, bank.NewConsent, bank.NotReadable, bank.Stalled,
+	} {
+		c := &bank.Connection{Owner: "ana", State: bank.NeedsUser}
+		v := view.OfConnection(c, nil, why, "ana", now)
+		if v.Status != view.NeedsYou || v.Need != why || v.Message == "" {
+			t.Errorf("%q: %s, %q, %q", why, v.Status, v.Need, v.Message)
+		}
+		if other, twice := said[v.Message]; twice {
+			t.Errorf("%q says what %q says", why, other)
+		}
+		said[v.Message] = why
+		if v := view.OfConnection(c, nil, why, "bob", now); v.Need != "" || v.Status != view.NeedsYou || said[v.Message] != "" {
+			t.Errorf("%q: who does not own it is told %q, %q", why, v.Need, v.Message)
+		}
+	}
+}
+
+func TestAConsentThatIsOverAsksForItsOwnerAlsoBeforeTheProviderDoes(t *testing.T) {
+	now := time.Date(2026, 6, 20, 12, 0, 0, 0, time.UTC)
+	for _, row := range []struct {
+		ends time.Time
+		want string
+		need bank.Need
+	}{
+		{time.Time{}, view.Connected, ""},
+		{now.AddDate(0, 1, 0), view.Connected, ""},
+		{now.Add(time.Minute), view.Expiring, ""},
+		{now, view.NeedsYou, bank.NewConsent},
+		{now.AddDate(0, -1, 0), view.NeedsYou, bank.NewConsent},
+	} {
+		v := view.OfConnection(&bank.Connection{Owner: "ana", State: bank.Active, ConsentExpires: row.ends}, nil, "", "ana", now)
+		if v.Status != row.want || v.Need != row.need || v.Message == "" {
+			t.Errorf("%v: %s, %q", row.ends, v.Status, v.Need)
 		}
 	}
 }

@@ -61,7 +61,7 @@ const read = (c) => (c.last_sync ? h('span', { title: moment(c.last_sync) }, t('
 export const statusOf = (c) =>
   c.status === 'expiring' ? t('connection.expiring', { n: daysUntil(c.consent_expires) }) : t(`connection.${c.status}`);
 
-const messageOf = (c) => (has(`connection.${c.status}.detail`) ? t(`connection.${c.status}.detail`, { bank: c.institution }) : c.message);
+const messageOf = (c) => (c.need && has(`connection.needs_you.${c.need}`) ? t(`connection.needs_you.${c.need}`, { bank: c.institution }) : has(`connection.${c.status}.detail`) ? t(`connection.${c.status}.detail`, { bank: c.institution }) : c.message);
 
 // Accounts, each with what it feeds and Link Account. It serves Book Integrations too, for what others have offered.
 export function accounts(c) {

@@ -40,7 +40,7 @@ type shelf struct {
 func (*Plaid) Countries() []string { return slices.Clone(countries) }
 
 // Front tells how long the history is. The sign-in is a page of Plaid's own, so nothing of it runs on ours.
-func (*Plaid) Front() bank.Front { return bank.Front{Days: daysRequested} }
+func (*Plaid) Front() bank.Front { return bank.Front{Days: daysRequested, Needs: needs} }
 
 // Institutions searches by name, at most 10 as Plaid has it. An empty query gives the first 50, kept for a day.
 func (p *Plaid) Institutions(ctx context.Context, country, query string) ([]bank.Institution, error) {

@@ -92,6 +92,16 @@ var rules = map[string]rule{
 	"SANDBOX_ONLY":                      {kind: bank.OurFault},
 }
 
+// needs are what the codes mean to a person. ITEM_LOGIN_REQUIRED is not among them: Plaid gives it for many reasons.
+var needs = map[string]bank.Need{
+	"INVALID_CREDENTIALS": bank.NewCredentials, "PASSWORD_RESET_REQUIRED": bank.NewCredentials,
+	"INVALID_MFA":         bank.Confirmation,
+	"ITEM_LOCKED":         bank.Locked,
+	"USER_SETUP_REQUIRED": bank.ActionAtBank,
+	"ACCESS_NOT_GRANTED":  bank.NewConsent, "ADDITIONAL_CONSENT_REQUIRED": bank.NewConsent, "USER_PERMISSION_REVOKED": bank.NewConsent,
+	"ITEM_NOT_FOUND": bank.NewConsent, "INVALID_ACCESS_TOKEN": bank.NewConsent, "ITEM_CONCURRENTLY_DELETED": bank.NewConsent,
+}
+
 // families are the error types, for codes that Plaid adds later.
 var families = map[string]rule{
 	"RATE_LIMIT_EXCEEDED": {kind: bank.Retry},

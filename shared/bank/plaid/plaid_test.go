@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -286,5 +287,18 @@ func TestRetryAfterIsReadInBothFormsAndBounded(t *testing.T) {
 		if got := retryAfter(http.Header{"Retry-After": {row.after}, "Date": {row.date}}); got != row.want {
 			t.Errorf("%q: %v, want %v", row.after, got, row.want)
 		}
+	}
+}
+
+// What asks for a person says why, where Plaid does.
+func TestCodesThatAskForThePersonSayWhy(t *testing.T) {
+	general := []string{"ITEM_LOGIN_REQUIRED", "INSUFFICIENT_CREDENTIALS", "NO_ACCOUNTS"} // have many reasons
+	for code, r := range rules {
+		if asks := r.kind == bank.UserMustAct || errors.Is(r.is, bank.ErrGone); asks != (needs[code] != "" || slices.Contains(general, code)) {
+			t.Errorf("%s means %q", code, needs[code])
+		}
+	}
+	if got := (&Plaid{}).Front().Needs["ITEM_LOCKED"]; got != bank.Locked {
+		t.Errorf("the page is told %q", got)
 	}
 }

@@ -85,12 +85,28 @@ var personal = []string{
 	"USER_AUTHORIZATION_NOT_GRANTED", "USER_AUTHORIZATION_REVOKED", "USER_NOT_SUPPORTED", "USER_INPUT_TIMEOUT",
 }
 
+// needs are what the codes mean to a person. An item that is gone was ended at the bank, at Pluggy or by its own consent.
+var needs = map[string]bank.Need{
+	"INVALID_CREDENTIALS": bank.NewCredentials, "ACCOUNT_CREDENTIALS_RESET": bank.NewCredentials,
+	"LAST_EXECUTION_HAD_LOGIN_ERROR": bank.NewCredentials,
+	"WAITING_USER_INPUT":             bank.Confirmation, "WAITING_USER_ACTION": bank.Confirmation,
+	"INVALID_CREDENTIALS_MFA": bank.Confirmation, "USER_INPUT_TIMEOUT": bank.Confirmation,
+	"ACCOUNT_LOCKED": bank.Locked, "TOO_MANY_CONSECUTIVE_LOGIN_FAILURES": bank.Locked,
+	"ACCOUNT_NEEDS_ACTION":           bank.ActionAtBank,
+	"USER_AUTHORIZATION_NOT_GRANTED": bank.NewConsent, "USER_AUTHORIZATION_REVOKED": bank.NewConsent, "ITEM_NOT_FOUND": bank.NewConsent,
+	"USER_NOT_SUPPORTED": bank.NotReadable,
+	syncStopped:          bank.Stalled, "TOO_MANY_CONSECUTIVE_ERRORS": bank.Stalled,
+}
+
 // passing are those that resolve themselves, even under the status LOGIN_ERROR.
 var passing = []string{"USER_AUTHORIZATION_PENDING"}
 
 // stopped is how long an item that fails may be without a success before it is taken for given up: Pluggy tries it again each
 // hour, five times, and then never.
 const stopped = 48 * time.Hour
+
+// syncStopped is the code of our own for an item that was given up.
+const syncStopped = "SYNC_STOPPED"
 
 // needsUser gives the code for which the owner must sign in again; "" where all is well or will be without them. Both
 // statuses are open sets: what is not known is taken for passing.
@@ -109,7 +125,7 @@ func (i *item) needsUser(now time.Time) string {
 		}
 		return status
 	case status == "OUTDATED" && i.NextAutoSync.IsZero() && !i.LastUpdated.IsZero() && now.Sub(i.LastUpdated.Time) > stopped:
-		return "SYNC_STOPPED"
+		return syncStopped
 	}
 	return ""
 }

@@ -274,6 +274,35 @@ func TestAStatusAsksForThePersonOnlyWhereNobodyElseCanHelp(t *testing.T) {
 	}
 }
 
+// What asks for a person says why, so that nobody is sent to sign in at a bank that has locked them out.
+func TestEveryCodeThatAsksForThePersonSaysWhy(t *testing.T) {
+	p, _ := scripted(t, nil)
+	told := p.Front().Needs
+	for _, code := range append(slices.Concat(waiting, personal), syncStopped) {
+		if told[code] == "" {
+			t.Errorf("%s says nothing", code)
+		}
+	}
+	for code, r := range rules {
+		// Of the update that another account answered, a person is told in the visit itself.
+		if (r.kind == bank.UserMustAct || errors.Is(r.is, bank.ErrGone)) && told[code] == "" && code != "ITEM_ORIGINAL_CONNECTED_WITH_DIFFERENT_ACCOUNT" {
+			t.Errorf("the error %s says nothing", code)
+		}
+	}
+	for code, want := range map[string]bank.Need{
+		"ACCOUNT_LOCKED": bank.Locked, "WAITING_USER_INPUT": bank.Confirmation, "USER_AUTHORIZATION_REVOKED": bank.NewConsent,
+		"SYNC_STOPPED": bank.Stalled, "ITEM_NOT_FOUND": bank.NewConsent, "INVALID_CREDENTIALS": bank.NewCredentials, "SOMETHING_NEW": "",
+	} {
+		c := &bank.Connection{State: bank.NeedsUser, Reason: code}
+		if got := bank.NeedOf(c, p); got != want {
+			t.Errorf("%s: %q, want %q", code, got, want)
+		}
+		if c.State = bank.Active; bank.NeedOf(c, p) != "" || bank.NeedOf(c, nil) != "" {
+			t.Errorf("%s asks for nobody", code)
+		}
+	}
+}
+
 func TestAConsentSaysWhenItEndsWhereItEnds(t *testing.T) {
 	for value, want := range map[string]time.Time{
 		`null`: {}, `"2026-12-01T00:00:00.000Z"`: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), `"soon"`: {}, `7`: {},
