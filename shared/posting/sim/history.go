@@ -896,7 +896,7 @@ func (h *history) checkFeed(f *feed, truth map[string]*atBank) error {
 		if untouched > 1 && f.live && !h.adrift(token) {
 			return fmt.Errorf("doubled: %s stands %d times in account %d of Book %s", token, untouched, f.account, f.book[:6])
 		}
-		if truth[token] == nil && untouched > 0 && f.live && !f.stirred {
+		if truth[token] == nil && untouched > 0 && f.live && !f.stirred && !h.asks(f) {
 			return fmt.Errorf("kept: %s is no longer at the bank and stands untouched", token)
 		}
 	}
@@ -909,6 +909,13 @@ func (h *history) checkFeed(f *feed, truth map[string]*atBank) error {
 		}
 	}
 	return nil
+}
+
+// asks reports whether a person is asked about records that the bank no longer names, since there are too many of them.
+func (h *history) asks(f *feed) bool {
+	e, err := posting.Engines.Get(timeless{}, h.store, connection)
+	must(err)
+	return e.Progress[f.id].Vanished > 0
 }
 
 // ambiguous reports whether nothing tells that what the bank says of a row and what it said are the same.
