@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/tar"
 	"bufio"
 	"bytes"
 	"context"
@@ -17,12 +18,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/sethvargo/go-envconfig"
 
 	"github.com/bkper/automations-portal/functions/app"
@@ -253,10 +257,76 @@ func deliver(t *testing.T, w *world.World, env map[string]string) {
 	background(t, p.Run)
 }
 
+// deployed is the binary out of the very image that scripts/image makes; on another machine than Cloud Run's, which could not
+// start it, one of the same source.
+func deployed(t *testing.T) string {
+	t.Helper()
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		t.Log("the image's binary is for linux/amd64: one of the same source stands in for it")
+		return build(t, "functions/main")
+	}
+	dir := t.TempDir()
+	archive := filepath.Join(dir, "image.tar")
+	if out, err := exec.CommandContext(t.Context(), build(t, "scripts/cmd/image"), "-tar", archive).CombinedOutput(); err != nil { //nolint:gosec // it is our own
+		t.Fatalf("image: %v\n%s", err, out)
+	}
+	packed, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	unpack(t, packed, dir)
+	at, err := layout.FromPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := at.ImageIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil || len(manifest.Manifests) != 1 {
+		t.Fatalf("the archive has other than one image: %v", err)
+	}
+	image, err := at.Image(manifest.Manifests[0].Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := mutate.Extract(image)
+	defer files.Close()
+	unpack(t, files, dir)
+	return filepath.Join(dir, "functions")
+}
+
+// unpack writes the files of an archive below a folder.
+func unpack(t *testing.T, archive io.Reader, dir string) {
+	t.Helper()
+	for r := tar.NewReader(archive); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := filepath.Join(dir, filepath.FromSlash(h.Name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o700), os.WriteFile(to, text, 0o700)); err != nil { //nolint:gosec // our own archive, and a program in it
+			t.Fatal(err)
+		}
+	}
+}
+
 // serve starts the binary and waits until it serves; stop ends it as Cloud Run does.
 func serve(t *testing.T, env map[string]string) (stop func()) {
 	t.Helper()
-	cmd := exec.Command(build(t, "functions/main")) //nolint:gosec,noctx // it is our own, and ended below
+	cmd := exec.Command(deployed(t)) //nolint:gosec,noctx // it is our own, and ended below
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
