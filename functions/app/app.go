@@ -409,6 +409,6 @@ func (a *App) portal() (http.Handler, error) {
 			Auth: a.cfg.AuthURL, Connect: a.cfg.ConnectURL, Link: a.cfg.LinkURL, Remove: a.cfg.RemoveURL,
 			Disconnect: a.cfg.DisconnectURL, Reconnect: a.cfg.ReconnectURL,
 		},
-		Support: a.cfg.SupportEmail, Privacy: a.cfg.PrivacyURL, Now: time.Now,
+		Support: a.cfg.SupportEmail, Privacy: a.cfg.PrivacyURL, Book: a.cfg.BookURL, Now: time.Now,
 	}).Handler(), nil
 }

@@ -226,6 +226,7 @@ type Config struct {
 	Providers []Provider `json:"providers"`
 	Support   string     `json:"support"` // e-mail address
 	Privacy   string     `json:"privacy"` // URL of the privacy policy
+	Book      string     `json:"book"`    // URL of a Book as people see it; {book} stands for its id
 }
 
 // Functions are the URLs of the functions that pages call; no slash at the end.
@@ -246,7 +247,7 @@ type Provider struct {
 }
 
 func (p *Portal) config(w http.ResponseWriter, _ *http.Request) error {
-	c := Config{Functions: p.Functions, Providers: []Provider{}, Support: p.Support, Privacy: p.Privacy}
+	c := Config{Functions: p.Functions, Providers: []Provider{}, Support: p.Support, Privacy: p.Privacy, Book: p.Book}
 	for _, name := range slices.Sorted(maps.Keys(p.Banks)) {
 		front := p.Banks[name].Front()
 		c.Providers = append(c.Providers, Provider{name, front.Days, widgetAt(name, front)})

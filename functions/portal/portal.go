@@ -40,6 +40,7 @@ type Portal struct {
 	Functions Functions
 	Support   string // e-mail address to which people turn
 	Privacy   string // URL of the privacy policy
+	Book      string // URL of a Book as people see it; {book} stands for its id
 	Now       func() time.Time
 }
 

@@ -46,6 +46,9 @@ type Config struct {
 	SupportEmail string `env:"SUPPORT_EMAIL, default=support@bkper.com" for:"portal"`       // to which the page sends people
 	PrivacyURL   string `env:"PRIVACY_URL, default=https://bkper.com/privacy" for:"portal"` // of the policy that people agree to
 
+	// BookURL is where people see a Book, in which {book} stands for its id.
+	BookURL string `env:"BOOK_URL, default=https://bkper.app/books/{book}/transactions" for:"portal"`
+
 	// Google Cloud. With a project, documents, tokens and events are kept in Firestore, Secret Manager and Pub/Sub.
 	Project  string `env:"GOOGLE_CLOUD_PROJECT"`
 	Database string `env:"FIRESTORE_DATABASE" for:"connect link remove disconnect reconnect poster sync auth portal"` // default "(default)"
@@ -174,6 +177,9 @@ func (c *Config) check() error {
 		} else if value != "" && !secure(value) {
 			fault("%s must be an https URL (http only on a loopback address), not %q", name, value)
 		}
+	}
+	if !secure(c.BookURL) || !strings.Contains(c.BookURL, "{book}") {
+		fault("BOOK_URL must be an https URL (http only on a loopback address) with {book} where the Book's id is, not %q", c.BookURL)
 	}
 	for _, o := range c.Origins {
 		if u, err := url.Parse(o); err != nil || !secure(o) || u.Path != "" || u.RawQuery != "" {

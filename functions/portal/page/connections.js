@@ -4,7 +4,7 @@ import { h } from './dom.js';
 import { ago, daysUntil, has, moment, t } from './text.js';
 import { post } from './api.js';
 import { act, bookName, change, edits, hurry, linkOf, note, openBook, place, reload, state, to } from './state.js';
-import { badge, button, confirm, contact, heading, link, monogram, notice, outcome, refusal, spinner } from './ui.js';
+import { badge, button, confirm, contact, heading, link, monogram, notice, outcome, refusal, spinner, toBook } from './ui.js';
 import { label, open, progress } from './link.js';
 import { addAccounts, reconnect, visiting } from './visit.js';
 
@@ -30,6 +30,7 @@ const arrived = (c, isNew) => [
   heading(t(isNew ? 'connections.new' : 'connections.back', { bank: c.institution })),
   h('p', { class: 'lead' }, lead(c, isNew)),
   card(c),
+  c.accounts.some((a) => linkOf(c.id, a.key)) ? h('p', null, toBook(t('book.see', { book: state.book.name }))) : null,
   h('p', null, link(t('connections.all'), to('connections'))),
 ];
 

@@ -4,7 +4,7 @@ import { h } from './dom.js';
 import { ago, amount, day, has, t } from './text.js';
 import { post } from './api.js';
 import { act, change, connectionOf, edits, hurry, loadAttention, loadIntegrations, note, openBook, place, reload, state, to } from './state.js';
-import { badge, button, confirm, heading, icon, link, monogram, notice, outcome, refusal, spinner } from './ui.js';
+import { badge, button, confirm, heading, icon, link, monogram, notice, outcome, refusal, spinner, toBook } from './ui.js';
 import { accounts, resting, statusOf, sync } from './connections.js';
 import { label, open, progress } from './link.js';
 
@@ -17,6 +17,7 @@ export function integrations() {
     heading(t('integrations')),
     h('p', { class: 'lead' }, t('integrations.lead', { book: state.book.name })),
     all.length ? all.map((i) => card(i, i.id === id)) : empty(offered),
+    all.length ? h('p', { class: 'hint' }, toBook(t('book.see', { book: state.book.name }))) : null,
     all.length && edits() && offered.some((c) => c.mine) ? h('p', { class: 'hint' }, link(t('integrations.more'), to('connections'))) : null,
     others.length ? h('section', { 'aria-labelledby': 'offered' },
       h('h2', { id: 'offered' }, t('offered')), h('p', { class: 'hint' }, t('offered.lead')), others.map(shared)) : null,

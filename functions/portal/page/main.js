@@ -4,7 +4,7 @@ import { h, show } from './dom.js';
 import { learn, t } from './text.js';
 import { configure, get, loginURL, logoutURL, signIn, whenSignedOut } from './api.js';
 import { change, loadBook, loadConnections, openBook, place, schedule, state, to, visitBook, whenChanged } from './state.js';
-import { button, giveBack, heading, icon, link, notice, outcome, refusal, spinner } from './ui.js';
+import { button, giveBack, heading, icon, link, notice, outcome, refusal, spinner, toBook } from './ui.js';
 import { banks, readCountries } from './banks.js';
 import { connections, disconnecting, stopping } from './connections.js';
 import { importing, integrations, removing } from './integrations.js';
@@ -64,7 +64,8 @@ function switcher() {
   return h('div', { class: 'field book' }, h('label', { for: 'book' }, t('book')),
     h('select', { id: 'book', value: known ? openBook() : '', onchange: (e) => { if (e.target.value) visitBook(e.target.value); } },
       known ? null : h('option', { key: '', value: '' }, t('book.choose')),
-      state.books.map((b) => h('option', { key: b.id, value: b.id }, b.name))));
+      state.books.map((b) => h('option', { key: b.id, value: b.id }, b.name))),
+    state.book ? toBook(t('book.open'), { class: 'small', 'aria-label': t('book.open.name', { book: state.book.name }) }) : null);
 }
 
 function content(section) {

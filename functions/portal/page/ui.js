@@ -27,6 +27,10 @@ export const button = (label, onclick, { kind = '', busy = false, disabled = fal
 
 export const link = (label, href, props = {}) => h('a', { href, ...props }, label);
 
+// toBook leads to the open Book itself, in Bkper.
+export const toBook = (label, props) =>
+  link(label, state.config.book.replace('{book}', encodeURIComponent(state.book.id)), { target: '_blank', rel: 'noopener', ...props });
+
 // heading is the one of a section. It takes the focus when the section opens, so that a screen reader begins there.
 export const heading = (text) => h('h1', { tabindex: '-1', key: text }, text);
 
