@@ -117,8 +117,16 @@ func (v *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	page.Execute(w, map[string]any{"Client": req.ClientID, "Scope": req.Scope, "Hint": hint, "Users": v.s.Users()})
 }
 
+// style follows the reader's theme, and leaves room to touch the accounts.
+const style = `<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><style>
+:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
+main { max-width: 26rem; margin: 12vh auto; padding: 0 1rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; }
+button { font: inherit; width: 100%; padding: .75rem 1rem; text-align: left; border: 1px solid #8888; border-radius: .375rem; }
+</style>`
+
 var page = template.Must(template.New("auth").Parse(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in – sandbox of Google</title></head>
+<html lang="en"><head>` + style + `<title>Sign in – sandbox of Google</title></head>
 <body><main><h1>Choose an account</h1>
 <p>to continue to <strong>{{.Client}}</strong>, which asks for: {{.Scope}}</p>
 <form method="post">
@@ -182,7 +190,7 @@ func back(w http.ResponseWriter, r *http.Request, req AuthRequest, answer url.Va
 }
 
 var errorPage = template.Must(template.New("error").Parse(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Error – sandbox of Google</title></head>
+<html lang="en"><head>` + style + `<title>Error – sandbox of Google</title></head>
 <body><main><h1>Access blocked</h1><p>{{.Description}}</p><p>Error {{.Status}}: {{.Code}}</p></main></body></html>
 `))
 
