@@ -9,9 +9,12 @@ import (
 	"testing"
 )
 
+// bug is one edit of one file.
+type bug struct{ name, file, old, new string }
+
 // planted are bugs that people have made in programs like this one, and those that this machinery found in its own. Each is
 // one edit of the real code; a simulator that does not see it within a thousand histories is not to be believed.
-var planted = []struct{ name, file, old, new string }{
+var planted = []bug{
 	{
 		"an error is acknowledged", "shared/posting/run.go",
 		"	if err != nil || e == nil {\n		return err\n	}", "	if err != nil || e == nil {\n		return nil\n	}",
@@ -98,6 +101,18 @@ var planted = []struct{ name, file, old, new string }{
 	},
 }
 
+// retelling are bugs that only a bank can show that tells no removals, and is read account by account.
+var retelling = []bug{
+	{
+		"what is told no more stays", "shared/posting/plan.go",
+		"	p.lose(retold)", "	_ = retold",
+	},
+	{
+		"a read that was gone on with is taken for a whole one", "shared/posting/run.go",
+		"main || (!replay && begun)", "main || !replay",
+	},
+}
+
 func TestEveryPlantedBugIsSeen(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -107,15 +122,17 @@ func TestEveryPlantedBugIsSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, bug := range planted {
-		t.Run(strings.ReplaceAll(bug.name, " ", "_"), func(t *testing.T) {
-			t.Parallel()
-			out, failed := simulate(t, root, bug.file, bug.old, bug.new)
-			if !failed {
-				t.Errorf("a thousand histories did not see it:\n%s", out)
-			}
-			t.Log(lastLine(out))
-		})
+	for at, bugs := range map[string][]bug{"plaid": planted, "pluggy": retelling} {
+		for _, b := range bugs {
+			t.Run(strings.ReplaceAll(b.name, " ", "_"), func(t *testing.T) {
+				t.Parallel()
+				out, failed := simulate(t, root, at, b)
+				if !failed {
+					t.Errorf("a thousand histories did not see it:\n%s", out)
+				}
+				t.Log(lastLine(out))
+			})
+		}
 	}
 }
 
@@ -128,25 +145,25 @@ func TestThePlantedBugsAreWhatFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, failed := simulate(t, root, "shared/posting/run.go", "package posting", "package posting"); failed {
+	if out, failed := simulate(t, root, "plaid", bug{"none", "shared/posting/run.go", "package posting", "package posting"}); failed {
 		t.Errorf("without a bug:\n%s", lastLine(out))
 	}
 }
 
 // simulate builds the simulator with one file edited, in an overlay that touches no file of the tree, and runs it.
-func simulate(t *testing.T, root, file, old, edited string) (out string, failed bool) {
+func simulate(t *testing.T, root, at string, b bug) (out string, failed bool) {
 	t.Helper()
 	dir := t.TempDir()
-	path := filepath.Join(root, file)
+	path := filepath.Join(root, b.file)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Count(string(text), old) != 1 {
-		t.Fatalf("%s has %d places to plant the bug in, not one", file, strings.Count(string(text), old))
+	if n := strings.Count(string(text), b.old); n != 1 {
+		t.Fatalf("%s has %d places to plant the bug in, not one", b.file, n)
 	}
 	replaced := filepath.Join(dir, "edited.go")
-	if err := os.WriteFile(replaced, []byte(strings.Replace(string(text), old, edited, 1)), 0o600); err != nil {
+	if err := os.WriteFile(replaced, []byte(strings.Replace(string(text), b.old, b.new, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {path: replaced}})
@@ -162,7 +179,7 @@ func simulate(t *testing.T, root, file, old, edited string) (out string, failed 
 	if text, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, text)
 	}
-	run, err := exec.CommandContext(t.Context(), binary, "-seeds", "1000").CombinedOutput()
+	run, err := exec.CommandContext(t.Context(), binary, "-bank", at, "-seeds", "1000").CombinedOutput()
 	return string(run), err != nil
 }
 
