@@ -97,7 +97,7 @@ func TestAPlaybookCanBeFollowedByAStranger(t *testing.T) {
 			t.Errorf("%s has %d characters", file, n)
 		}
 		at := 0
-		for _, part := range []string{"# ", "**What it means.**", "**Look first**", "**Mend**", "**Afterwards.**"} {
+		for _, part := range []string{"# ", "**What it means.**", "**Before.**", "export GOOGLE_CLOUD_PROJECT=PROJECT", "**Look first**", "**Mend**", "**Afterwards.**"} {
 			next := strings.Index(page[at:], part)
 			if next < 0 {
 				t.Errorf("%s has no part %q, or not in its place", file, part)
@@ -110,6 +110,9 @@ func TestAPlaybookCanBeFollowedByAStranger(t *testing.T) {
 				t.Errorf("%s names %s, which is not there", file, script[1])
 			}
 		}
+		for _, wrong := range wrongFlags(t, page) {
+			t.Errorf("%s: %s", file, wrong)
+		}
 		for _, use := range ops.FindAllStringSubmatch(page, -1) {
 			if !strings.Contains(known, "scripts/ops "+use[1]) {
 				t.Errorf("%s names %s, which scripts/ops does not have", file, use[0])
@@ -117,6 +120,42 @@ func TestAPlaybookCanBeFollowedByAStranger(t *testing.T) {
 		}
 		if index := string(read(t, "README.md")); !strings.Contains(index, "("+filepath.ToSlash(file)+")") {
 			t.Errorf("the index of playbooks in README.md does not name %s", file)
+		}
+	}
+}
+
+var (
+	called   = regexp.MustCompile("`scripts/([a-z-]+)([^`]*)`")
+	flagName = regexp.MustCompile(`(?:^|\s)--?([a-z-]+)`)
+)
+
+// wrongFlags says which flags a page gives to our commands that they do not have.
+func wrongFlags(t *testing.T, page string) (wrong []string) {
+	t.Helper()
+	for _, use := range called.FindAllStringSubmatch(page, -1) {
+		source := string(read(t, "../scripts/"+use[1]))
+		if files, err := filepath.Glob("../scripts/cmd/" + use[1] + "/*.go"); err == nil {
+			for _, file := range files {
+				source += string(read(t, file))
+			}
+		}
+		for _, f := range flagName.FindAllStringSubmatch(use[2], -1) {
+			defined := regexp.MustCompile(`[(\s]"` + f[1] + `", |--` + f[1] + `(?: \||\))`) // of Go's flags, and of a case in the shell
+			if f[1] != "help" && !defined.MatchString(source) {
+				wrong = append(wrong, "scripts/"+use[1]+" has no flag "+f[1])
+			}
+		}
+	}
+	return wrong
+}
+
+func TestFlagsThatACommandDoesNotHaveAreSeen(t *testing.T) {
+	for page, want := range map[string]int{
+		"`scripts/ops orphans retire -do`": 0, "`scripts/ops orphans retire --do`, and\n`scripts/webhooks -url URL`": 0,
+		"`scripts/deploy --project P --vars FILE --plan`": 0, "`scripts/deploy --roll-back`": 1, "`scripts/ops dead replay -force -all`": 1, "`scripts/smoke --help`": 0,
+	} {
+		if got := wrongFlags(t, page); len(got) != want {
+			t.Errorf("%s: got %q, want %d faults", page, got, want)
 		}
 	}
 }
