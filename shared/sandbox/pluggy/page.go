@@ -207,7 +207,7 @@ var texts = map[string]map[string]string{
 	"pt": {
 		"title": "Pluggy Connect (sandbox)", "consent": "Conecte a sua conta", "consent.text": "Você autoriza a leitura das suas contas e transações. Nenhum dado real é usado: este é o ambiente de testes.",
 		"continue": "Continuar", "institution": "Escolha a sua instituição", "search": "Buscar instituição", "search.go": "Buscar",
-		"institution.none": "Nenhuma instituição tem esse nome.", "hint": "Teste: user-ok com password-ok.", "hint.mfa": "Teste: 123456.",
+		"institution.none": "Nenhuma instituição tem esse nome.", "hint": "Teste: user-ok com password-ok.", "hint.document": "Teste: qualquer número, como 882.937.076-23 ou 12.345.678/0001-95.", "hint.mfa": "Teste: 123456.",
 		"oauth": "Autorize o acesso:", "user": "Usuário", "password": "Senha", "grant": "Autorizar", "deny": "Negar", "mfa": "Confirme que é você",
 		"mfa.image": "Imagem com o código", "working": "Conectando…", "success": "Conta conectada", "error": "Não foi possível conectar", "retry": "Tentar novamente",
 		"closed": "Você pode fechar esta janela.", "done": "Concluir", "cancel": "Cancelar",
@@ -215,7 +215,7 @@ var texts = map[string]map[string]string{
 	"en": {
 		"title": "Pluggy Connect (sandbox)", "consent": "Connect your account", "consent.text": "You allow your accounts and transactions to be read. No real data is used: this is the test environment.",
 		"continue": "Continue", "institution": "Choose your institution", "search": "Search institutions", "search.go": "Search",
-		"institution.none": "No institution has that name.", "hint": "Test: user-ok with password-ok.", "hint.mfa": "Test: 123456.",
+		"institution.none": "No institution has that name.", "hint": "Test: user-ok with password-ok.", "hint.document": "Test: any number, such as 882.937.076-23 or 12.345.678/0001-95.", "hint.mfa": "Test: 123456.",
 		"oauth": "Allow access:", "user": "User", "password": "Password", "grant": "Allow", "deny": "Deny", "mfa": "Confirm that it is you",
 		"mfa.image": "Picture of the code", "working": "Connecting…", "success": "Account connected", "error": "The account could not be connected", "retry": "Try again",
 		"closed": "You can close this window.", "done": "Done", "cancel": "Cancel",
