@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,11 @@ func TestOnlyTheEndpointWithCursorsIsAskedAndOnlyWithItsParameters(t *testing.T)
 		values, err := url.ParseQuery(q)
 		if err != nil || values.Has("dateFrom") && values.Has("createdAtFrom") || values.Get("accountId") == "" {
 			t.Errorf("asked %s", q)
+		}
+		for name := range values {
+			if !slices.Contains([]string{"accountId", "dateFrom", "createdAtFrom", "after"}, name) {
+				t.Errorf("asked with %s", name)
+			}
 		}
 	}
 }

@@ -61,9 +61,14 @@ func (c connector) institution() bank.Institution {
 	}
 }
 
-// allowed reports whether people may connect the bank: test banks not in production, where they would feed a real Book.
+// meuPluggy is the connector of Pluggy's own service for one's own use. It is no bank, hides which one is behind it, and must not
+// be used commercially.
+const meuPluggy = "200"
+
+// allowed reports whether people may connect the bank: test banks not in production, where they would feed a real Book, and
+// neither what is no bank.
 func (p *Pluggy) allowed(c connector) bool {
-	return slices.Contains(countries, string(c.Country)) && (!c.Sandbox || p.environment == Sandbox)
+	return slices.Contains(countries, string(c.Country)) && (p.environment == Sandbox || !c.Sandbox && c.ID != meuPluggy)
 }
 
 // Countries returns BR.

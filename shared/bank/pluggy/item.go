@@ -105,6 +105,10 @@ var passing = []string{"USER_AUTHORIZATION_PENDING"}
 // hour, five times, and then never.
 const stopped = 48 * time.Hour
 
+// stalled is how long an item that looks well, and for which no synchronisation is planned, may be without one: Pluggy has
+// been seen to leave such items alone for good.
+const stalled = 72 * time.Hour
+
 // syncStopped is the code of our own for an item that was given up.
 const syncStopped = "SYNC_STOPPED"
 
@@ -113,6 +117,8 @@ const syncStopped = "SYNC_STOPPED"
 func (i *item) needsUser(now time.Time) string {
 	status, execution := string(i.Status), string(i.Execution)
 	switch {
+	case status == "UPDATED" && i.forgotten(now, stalled):
+		return syncStopped
 	case slices.Contains(passing, execution), status == "UPDATED", i.working():
 		return ""
 	case slices.Contains(waiting, status):
@@ -124,10 +130,15 @@ func (i *item) needsUser(now time.Time) string {
 			return execution
 		}
 		return status
-	case status == "OUTDATED" && i.NextAutoSync.IsZero() && !i.LastUpdated.IsZero() && now.Sub(i.LastUpdated.Time) > stopped:
+	case status == "OUTDATED" && i.forgotten(now, stopped):
 		return syncStopped
 	}
 	return ""
+}
+
+// forgotten reports whether no synchronisation is planned, and the last success is longer ago than that.
+func (i *item) forgotten(now time.Time, after time.Duration) bool {
+	return i.NextAutoSync.IsZero() && !i.LastUpdated.IsZero() && now.Sub(i.LastUpdated.Time) > after
 }
 
 // working reports whether a synchronisation is under way.

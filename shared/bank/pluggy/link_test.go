@@ -130,6 +130,7 @@ func TestAnItemIsKeptOnlyForTheVisitInWhichPluggySaysItWasMade(t *testing.T) {
 		"a bank elsewhere":              {"", `"connector":{"id":1,"country":"AR"}`, "user-1", theItem, 0},
 		"without a bank":                {"", `"connector":null`, "user-1", theItem, 0},
 		"a test bank where none is":     {"", `"connector":{"id":0,"country":"BR","isSandbox":true}`, "user-1", theItem, 0},
+		"a proxy that is no bank":       {"", `"connector":{"id":200,"country":"BR","name":"MeuPluggy"}`, "user-1", theItem, 0},
 		"too many names before its own": {"", "", "user-1", strings.Repeat(theBank+",", maxHints) + theItem, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

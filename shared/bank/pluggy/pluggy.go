@@ -8,6 +8,8 @@
 //     all of it where a webhook, or a week, asks for that; see bank.Page.
 //   - An instalment is told as the bank tells it, which differs: a row for each bill, or all of them at once, dated in months to
 //     come. They are pending until their bill closes. A row that is dated in the future keeps its date.
+//   - Some banks tell a scheduled payment and the payment itself as two rows for a while, or a bill's payment twice. Nothing
+//     tells these apart from two honest payments, so both stand for as long as Pluggy names both.
 package pluggy
 
 import (

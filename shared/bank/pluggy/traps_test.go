@@ -250,7 +250,9 @@ func TestAStatusAsksForThePersonOnlyWhereNobodyElseCanHelp(t *testing.T) {
 		"statuses that are new":        {"SOMETHING_NEW", "SOMETHING_NEWER", "", ""},
 		"given up after failures":      {"OUTDATED", "SITE_NOT_AVAILABLE", `"nextAutoSyncAt":null,"lastUpdatedAt":"2026-06-17T10:00:00.000Z"`, "SYNC_STOPPED"},
 		"failing since this morning":   {"OUTDATED", "SITE_NOT_AVAILABLE", `"nextAutoSyncAt":null`, ""},
-		"stalled, and looks healthy":   {"UPDATED", "SUCCESS", `"nextAutoSyncAt":null`, ""},
+		"well, and nothing planned":    {"UPDATED", "SUCCESS", `"nextAutoSyncAt":null`, ""},
+		"stalled, and looks healthy":   {"UPDATED", "SUCCESS", `"nextAutoSyncAt":null,"lastUpdatedAt":"2026-06-17T10:00:00.000Z"`, "SYNC_STOPPED"},
+		"late, and planned":            {"UPDATED", "SUCCESS", `"lastUpdatedAt":"2026-06-10T10:00:00.000Z"`, ""},
 	} {
 		members := []string{`"status":"` + c.status + `"`, `"executionStatus":"` + c.execution + `"`}
 		if c.members != "" {
@@ -314,6 +316,58 @@ func TestAConsentSaysWhenItEndsWhereItEnds(t *testing.T) {
 	}
 }
 
+// Pluggy synchronises by itself. To ask it for that is limited to twenty calls a minute, refused where it is too soon, and
+// forbidden in batches; the person alone makes and repairs items, in the widget.
+func TestNothingThatIsReadAsksPluggyToSynchronise(t *testing.T) {
+	d := newDoor(t)
+	d.has("reference")
+	d.s.answers["GET "+transactionsPath] = says(resultsJSON("null", rowJSON("t1", theBank)))
+	begun := d.begin(t, bank.Begin{Token: secret.New(theItem)})
+	d.outcome(t, begun, "user-1", theItem)
+	at := ""
+	for _, deep := range []bool{false, false, true} {
+		_, at = follow(t, d.Pluggy, at, deep)
+	}
+	if _, err := d.Item(t.Context(), secret.New(theItem)); err != nil {
+		t.Error(err)
+	}
+	items := 0
+	for _, r := range d.s.asked {
+		if strings.Contains(r.URL.Path, "/items") {
+			items++
+			if r.Method != http.MethodGet {
+				t.Errorf("%s %s", r.Method, r.URL.Path)
+			}
+		}
+	}
+	if items < 4 {
+		t.Errorf("items were asked for %d times", items)
+	}
+}
+
+func TestACallThatComesTooOftenIsRepeatedWhenPluggySays(t *testing.T) {
+	for wait, want := range map[string]time.Duration{"60": time.Minute, "0": 0, "soon": 0, "-5": 0, "9999999": longestWait} {
+		p, _ := scripted(t, map[string]http.HandlerFunc{"GET /items/" + theItem: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", wait)
+			with(http.StatusTooManyRequests, `{"message":"Too many requests. Please try again later (see Retry-After header in seconds)","code":429}`)(w, r)
+		}})
+		_, err := p.Item(t.Context(), secret.New(theItem))
+		var e *bank.Error
+		if kind := map[bool]bank.Kind{true: bank.RetryAfter, false: bank.Retry}[want > 0]; !errors.As(err, &e) || e.Kind != kind || e.After != want {
+			t.Errorf("%s: %v", wait, err)
+		}
+	}
+}
+
+// A scheduled payment may stand beside the payment itself, and two coffees are two coffees.
+func TestRowsThatAreAlikeAreAllTold(t *testing.T) {
+	p, _ := itemWith(t, resultsJSON("null", rowJSON("t1", theBank), rowJSON("t2", theBank), rowJSON("t3", theBank, `"status":"PENDING"`)), resultsJSON("null"))
+	pages, _ := follow(t, p, "", false)
+	if got := names(pages); len(got) != 3 {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestWhatIsGoneAlreadyIsRemoved(t *testing.T) {
 	p, _ := scripted(t, map[string]http.HandlerFunc{"DELETE /items/" + theItem: with(404, `{"code":404,"codeDescription":"ITEM_NOT_FOUND"}`)})
 	if err := p.Remove(t.Context(), secret.New(theItem)); err != nil {
@@ -330,14 +384,14 @@ func TestBanksAreShownWithTheirHealthAndTestBanksNotInProduction(t *testing.T) {
 		{"id":601,"name":"Itaú","primaryColor":"EC7000","institutionUrl":"https://www.itau.com.br","imageUrl":"https://cdn.pluggy.ai/i.svg","country":"BR","health":{"status":"ONLINE","stage":null}},
 		{"id":602,"name":"Unsteady","primaryColor":"#xyz","institutionUrl":"javascript:x","imageUrl":"http://cdn.pluggy.ai/i.svg","country":"BR","health":{"status":"UNSTABLE"}},
 		{"id":603,"name":"Down","country":"BR","health":{"status":"OFFLINE"}},{"id":604,"name":"New","country":"BR","health":{"status":"SOMETHING_NEW"},"products":["TRANSACTIONS"]},
-		{"id":0,"name":"Pluggy Bank","country":"BR","isSandbox":true},{"id":700,"name":"Banco Porteño","country":"AR"},{"id":701,"name":"Only identity","country":"BR","products":["IDENTITY"]},
+		{"id":200,"name":"MeuPluggy","country":"BR","isOpenFinance":false},{"id":0,"name":"Pluggy Bank","country":"BR","isSandbox":true},{"id":700,"name":"Banco Porteño","country":"AR"},{"id":701,"name":"Only identity","country":"BR","products":["IDENTITY"]},
 		{"id":"../x","name":"Odd","country":"BR"},{"id":702,"name":null,"country":"BR"}]}`
 	p, s := scripted(t, map[string]http.HandlerFunc{"GET /connectors": says(connectors)})
 	banks, err := p.Institutions(t.Context(), "BR", "banco")
 	want := []bank.Institution{
 		{ID: "601", Name: "Itaú", Country: "BR", URL: "https://www.itau.com.br", Colour: "#ec7000", Logo: "https://cdn.pluggy.ai/i.svg"},
 		{ID: "602", Name: "Unsteady", Country: "BR", Health: "degraded"}, {ID: "603", Name: "Down", Country: "BR", Health: "down"},
-		{ID: "604", Name: "New", Country: "BR"}, {ID: "0", Name: "Pluggy Bank", Country: "BR"},
+		{ID: "604", Name: "New", Country: "BR"}, {ID: "200", Name: "MeuPluggy", Country: "BR"}, {ID: "0", Name: "Pluggy Bank", Country: "BR"},
 	}
 	if diff := cmp.Diff(want, banks); diff != "" || err != nil {
 		t.Errorf("%v: %s", err, diff)
@@ -347,7 +401,7 @@ func TestBanksAreShownWithTheirHealthAndTestBanksNotInProduction(t *testing.T) {
 	}
 	p.environment = Production
 	banks, err = p.Institutions(t.Context(), "BR", "banco")
-	if err != nil || slices.ContainsFunc(banks, func(b bank.Institution) bool { return b.ID == "0" }) || strings.Contains(s.queries("/connectors")[1], "sandbox") {
+	if err != nil || slices.ContainsFunc(banks, func(b bank.Institution) bool { return b.ID == "0" || b.ID == "200" }) || strings.Contains(s.queries("/connectors")[1], "sandbox") {
 		t.Errorf("in production: %v, %v", banks, err)
 	}
 }
