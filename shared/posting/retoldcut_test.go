@@ -188,3 +188,20 @@ func TestTheStandInForADeadProcessHasNoEffect(t *testing.T) {
 		t.Errorf("it died at %q, and recorded", at)
 	}
 }
+
+// A deep look tells a year of rows of which nearly none has changed.
+func TestWhatIsRetoldUnchangedIsWrittenNowhere(t *testing.T) {
+	r := retelling(t, purchase("a"), purchase("b", says("B")), purchase("c", dated(20), says("C")))
+	segments := r.engine().Seq
+	r.shelf.wrote = func(_ string, op ledger.Operation, batch []ledger.Transaction) {
+		t.Errorf("%s of %d records", op, len(batch))
+	}
+	r.bank.says(purchase("a")) // told again, as it is, and with it all that stands
+	r.post()
+	if seq := r.engine().Seq; seq != segments {
+		t.Errorf("%d segments of the journal were written", seq-segments)
+	}
+	if r.bank.reads < 2 {
+		t.Errorf("the bank was read %d times", r.bank.reads)
+	}
+}
