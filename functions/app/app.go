@@ -353,7 +353,7 @@ func (a *App) webhook() (http.Handler, error) {
 	}
 	return (&webhook.Webhook{
 		Banks: narrow(banks, func(p bank.Provider) bank.Doorbell { return p }), Events: e,
-		Edge:      &web.Edge{Function: "webhook", Log: a.log, Timeout: 4 * time.Second, Telemetry: a.telemetry}, // the least patient provider waits five
+		Edge:      &web.Edge{Function: "webhook", Log: a.log, Timeout: webhook.Timeout, Telemetry: a.telemetry},
 		Telemetry: a.telemetry,
 	}).Handler(), nil
 }

@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/events"
 	"github.com/bkper/automations-portal/shared/telemetry"
 	"github.com/bkper/automations-portal/shared/web"
 )
+
+// Timeout is that of the Edge: the least patient provider waits five seconds for an answer.
+const Timeout = 4 * time.Second
 
 // maxBody is far above what providers send.
 const maxBody = 1 << 20
