@@ -344,7 +344,7 @@ func TestAnImportIsWatchedAndTheBankAskedAgainAfterARest(t *testing.T) {
 	b.accessible("asked again")
 }
 
-// rested makes it an hour ago that each connection was read.
+// rested makes it an hour ago that each connection was read, and longer that its status was.
 func (w *world) rested() {
 	w.t.Helper()
 	s := w.documents()
@@ -356,7 +356,7 @@ func (w *world) rested() {
 			if err != nil {
 				return err
 			}
-			e.Synced = time.Now().Add(-time.Hour)
+			e.Synced, e.Looked = time.Now().Add(-time.Hour), time.Time{}
 			return posting.Engines.Put(tx, e)
 		}))
 	}

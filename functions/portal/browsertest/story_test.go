@@ -306,7 +306,10 @@ func TestABankThatAsksForItsUserIsRepaired(t *testing.T) {
 			return ""
 		}, b.window)
 		b.says("Needs you")
-		b.says("Asking Bank asks you to sign in again. Reconnect to go on; nothing is lost meanwhile.")
+		b.says(map[bool]string{
+			true:  "Asking Bank no longer accepts the user name or the password. Reconnect with those that work on its own website or app; nothing is lost meanwhile.",
+			false: "Asking Bank asks you to sign in again. Reconnect to go on; nothing is lost meanwhile.",
+		}[w.brazilian])
 		b.accessible(w.at("needs you"))
 		b.section("Book Integrations")
 		b.says("Needs its owner")
