@@ -144,15 +144,21 @@ func TestRevisionsThatFailTheSmokeTestGetNoTraffic(t *testing.T) {
 	}
 }
 
-// Two versions side by side are safe, so the functions that can be switched are, and a second call finishes the rest.
+// Two versions side by side are safe, so the functions that can be switched are, and a second call finishes the rest. What
+// served is marked in all of them before, for a roll-back instead.
 func TestAFunctionThatCannotBeSwitchedIsSaidAndTheOthersAreSwitched(t *testing.T) {
-	calls, said, ok := rehearse(t).deploy([]string{"FAILS=poster"}, "--yes")
+	calls, said, ok := rehearse(t).deploy([]string{"FAILS=poster --to-tags"}, "--yes")
 	if ok || !strings.Contains(said, "call the same again") {
 		t.Errorf("it succeeds: %v, and says\n%s", ok, said)
 	}
-	switched := having(calls, "update-traffic", "--to-tags candidate=100")
-	if len(switched) != len(app.Names())-1 || len(having(switched, " poster ")) > 0 {
-		t.Errorf("switched: %q", switched)
+	for i, c := range having(calls, "update-traffic") {
+		if marks := strings.Contains(c, "--update-tags previous=old"); marks != (i < len(app.Names())) {
+			t.Errorf("the %d. call is %q", i+1, c)
+		}
+	}
+	calls, _, ok = rehearse(t).deploy([]string{"FAILS=poster --update-tags"}, "--yes")
+	if got := having(calls, "--to-tags"); ok || len(got) > 0 {
+		t.Errorf("it succeeds: %v, and calls %q where what served could not be marked", ok, got)
 	}
 }
 
