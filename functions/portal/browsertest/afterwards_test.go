@@ -1,0 +1,97 @@
+package browsertest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/bkper/automations-portal/shared/sandbox/plaid"
+)
+
+func TestWhatWasTrashedIsImportedAgainWhenAPersonAsks(t *testing.T) {
+	everywhere(t, func(t *testing.T, w place) {
+		book := w.newBook("Trashing")
+		bank := w.bank("Trashing Bank", checking(row(5, "1", "KEPT"), row(4, "2", "TRASHED")))
+		client := w.person(look{})
+		b := client.enter(book, clientEmail)
+		b.connect(bank)
+		b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
+		w.holds(book, "KEPT", "TRASHED")
+		kept := client.open("/sandbox/bkper/book/" + book)
+		kept.click("button", "Trash TRASHED")
+		w.holds(book, "KEPT")
+		kept.close()
+		b.section("Book Integrations")
+		b.click("button", "Import trashed again")
+		dialog := b.in("dialog", "Import again what was trashed?")
+		b.accessible(w.at("import trashed again"))
+		dialog.click("button", "Import again")
+		b.gone("dialog", "Import again what was trashed?")
+		b.says("What was trashed is on its way back.")
+		w.holds(book, "KEPT", "TRASHED")
+	})
+}
+
+func TestWhatIsNotRecordedIsShownWithTheReason(t *testing.T) {
+	everywhere(t, func(t *testing.T, w place) {
+		book := w.newBook("Locked")
+		bank := w.bank("Late Bank", checking(row(5, "12.50", "LOCKED"), row(0, "2", "OPEN")))
+		hand, err := w.books.Hand(book)
+		w.must(err)
+		_, err = hand.Lock(day(3))
+		w.must(err)
+		b := w.person(look{}).enter(book, clientEmail)
+		b.connect(bank)
+		b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
+		w.holds(book, "OPEN")
+		b.section("Book Integrations")
+		b.says("Live")
+		b.click("DisclosureTriangle", "Transactions to look at")
+		b.says("In the locked period")
+		b.says(map[bool]string{true: "-R$12.50", false: "-$12.50"}[w.brazilian])
+		b.accessible(w.at("not recorded"))
+	})
+}
+
+func TestANewlyOpenedAccountIsAddedToItsConnection(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	book := w.newBook("Growing")
+	bank := w.bank("Growing Bank", checking(row(5, "1", "BEFORE")))
+	b := w.person(look{}).enter(book, clientEmail)
+	b.connect(bank)
+	b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
+	w.holds(book, "BEFORE")
+	bank.do(func(p *plaid.Bank) error {
+		_, err := p.OpenAccount(bank.id, customer, plaid.Holding{
+			Name: "Rainy Days", Mask: "0009", Type: "depository", Subtype: "savings", Currency: "USD", Current: decimal.New(5, 0),
+			Rows: []plaid.Row{row(2, "3", "RAIN")},
+		})
+		return err
+	})
+	at := b.popup(func() { b.click("button", "Add accounts") })
+	at.password(bank, true)
+	at.check("checkbox", "Rainy Days …", true)
+	at.share(bank)
+	b.get("heading", "Growing Bank is connected again")
+	b.link(linking{account: "Rainy Days ••0009", to: "Bank Account"})
+	w.holds(book, "BEFORE", "RAIN")
+}
+
+func TestAConsentThatEndsSoonSaysWhen(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	bank := w.bank("Ending Soon Bank", checking(row(5, "1", "BEFORE")))
+	book := w.newBook("Expiring")
+	b := w.person(look{}).enter(book, clientEmail)
+	b.connect(bank)
+	b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
+	w.holds(book, "BEFORE")
+	b.says("1 transaction recorded, the last now")
+	w.rested()
+	bank.do(func(p *plaid.Bank) error { return p.ExpireConsent(p.Items()[0].ID, time.Now().Add(3*24*time.Hour)) })
+	b.says("Expires in 3 days")
+	b.says("Your consent at Ending Soon Bank ends soon.")
+	b.accessible("expiring")
+}
