@@ -686,6 +686,9 @@ func (c *Connect) repaired(ctx context.Context, s *bank.Session) error {
 		if conn.State == bank.NeedsUser && item.NeedsUser == "" {
 			conn.State = bank.Active
 		}
+		if s.Purpose == bank.ToAccounts {
+			conn.NewAccounts = false
+		}
 		e.Mark(now)
 		s.State = bank.Kept
 		end(s, now)

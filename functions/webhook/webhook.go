@@ -65,7 +65,7 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request) error {
 		return web.Unavailable(0).Because(fmt.Errorf("verify: %w", err))
 	}
 	for _, n := range notices {
-		topic, m := events.Rings, events.Message{Provider: name, Item: n.Item, Deep: n.Deep}
+		topic, m := events.Rings, events.Message{Provider: name, Item: n.Item, Deep: n.Deep, Opened: n.Opened}
 		if n.Session != "" {
 			topic, m = events.Sessions, events.Message{Session: n.Session, Item: n.Item}
 		}

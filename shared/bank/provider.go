@@ -188,6 +188,9 @@ type Notice struct {
 	Item    string // look at this item; beside a Session, it is the Visit.Hint for its outcome
 	Session string // or ask for the outcome of the session with this Begun.Ref
 	Deep    bool
+	// Opened: the item's bank has accounts that were not shared. Some providers tell that nowhere else, and it is no more than a hint
+	// for the owner.
+	Opened bool
 }
 
 // Directory lists banks.

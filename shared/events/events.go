@@ -32,6 +32,7 @@ type Message struct {
 	Provider   string `json:"provider,omitempty"`   // … or at the one with this item of this provider
 	Item       string `json:"item,omitempty"`
 	Deep       bool   `json:"deep,omitempty"`    // look again at what may have changed silently
+	Opened     bool   `json:"opened,omitempty"`  // tell the owner that the bank has accounts that were not shared
 	Session    string `json:"session,omitempty"` // Sessions: the bank.Session with this Ref; Item hints at what came of it
 }
 

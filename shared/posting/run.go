@@ -80,6 +80,11 @@ func (p *Poster) Post(ctx context.Context, m events.Message) error {
 	if err != nil || met == nil {
 		return err
 	}
+	if m.Opened && met.Item != "" && !met.NewAccounts {
+		if err := p.opened(ctx, met.ID); err != nil {
+			return err
+		}
+	}
 	e, err := p.ring(ctx, met.ID, m.Deep)
 	if err != nil || e == nil {
 		return err
@@ -101,6 +106,21 @@ func (p *Poster) resolve(ctx context.Context, m events.Message) (*bank.Connectio
 		return nil, err
 	}
 	return found[0], nil
+}
+
+// opened notes that the bank has accounts that were not shared, for the owner to see.
+func (p *Poster) opened(ctx context.Context, connection string) error {
+	return p.Store.Update(ctx, func(tx store.Tx) error {
+		c, err := store.Connections.Load(tx, connection)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		c.NewAccounts = true
+		return store.Connections.Put(tx, c)
+	})
 }
 
 // run is one process's hold on one connection.

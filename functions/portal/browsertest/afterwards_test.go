@@ -7,6 +7,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/bkper/automations-portal/shared/sandbox/plaid"
+	"github.com/bkper/automations-portal/shared/store"
 )
 
 func TestWhatWasTrashedIsImportedAgainWhenAPersonAsks(t *testing.T) {
@@ -70,6 +71,7 @@ func TestANewlyOpenedAccountIsAddedToItsConnection(t *testing.T) {
 		})
 		return err
 	})
+	b.says("Growing Bank has accounts that you have not shared yet.")
 	at := b.popup(func() { b.click("button", "Add accounts") })
 	at.password(bank, true)
 	at.check("checkbox", "Rainy Days …", true)
@@ -77,6 +79,11 @@ func TestANewlyOpenedAccountIsAddedToItsConnection(t *testing.T) {
 	b.get("heading", "Growing Bank is connected again")
 	b.link(linking{account: "Rainy Days ••0009", to: "Bank Account"})
 	w.holds(book, "BEFORE", "RAIN")
+	all, err := store.Connections.Find(t.Context(), w.documents(), store.Query{})
+	w.must(err)
+	if len(all) != 1 || all[0].NewAccounts {
+		t.Errorf("the owner is still told of accounts that were not shared: %+v", all)
+	}
 }
 
 func TestAConsentThatEndsSoonSaysWhen(t *testing.T) {
@@ -89,7 +96,6 @@ func TestAConsentThatEndsSoonSaysWhen(t *testing.T) {
 	b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
 	w.holds(book, "BEFORE")
 	b.says("1 transaction recorded, the last now")
-	w.rested()
 	bank.do(func(p *plaid.Bank) error { return p.ExpireConsent(p.Items()[0].ID, time.Now().Add(3*24*time.Hour)) })
 	b.says("Expires in 3 days")
 	b.says("Your consent at Ending Soon Bank ends soon.")

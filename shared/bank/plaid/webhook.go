@@ -199,7 +199,8 @@ func (p *Plaid) notices(body []byte) ([]bank.Notice, error) {
 		if e.Item == "" || len(e.Item) > maxID {
 			return nil, malformed("it names no item")
 		}
-		return []bank.Notice{{Item: e.Item}}, nil
+		// What a webhook of this type tells of is not among the transactions: it is in the state of the item, or nowhere else.
+		return []bank.Notice{{Item: e.Item, Deep: e.Type == "ITEM", Opened: e.Code == "NEW_ACCOUNTS_AVAILABLE"}}, nil
 	case aLink:
 		if e.Link == "" || len(e.Link) > maxID {
 			return nil, malformed("it names no link")

@@ -445,14 +445,15 @@ func (s *keyServer) signed(kid, body string, at time.Time) (http.Header, []byte)
 func TestWebhooksSayWhatToLookAt(t *testing.T) {
 	s := newKeyServer(t)
 	p, _ := openKeys(t, s)
-	item := []bank.Notice{{Item: "item1"}}
+	item, state := []bank.Notice{{Item: "item1"}}, []bank.Notice{{Item: "item1", Deep: true}}
+	opened := []bank.Notice{{Item: "item1", Deep: true, Opened: true}}
 	session := []bank.Notice{{Session: bank.Hash("plaid", "link-sandbox-1")}}
 	for code, want := range map[string][]bank.Notice{
 		"TRANSACTIONS/SYNC_UPDATES_AVAILABLE": item, "TRANSACTIONS/INITIAL_UPDATE": item, "TRANSACTIONS/HISTORICAL_UPDATE": item,
 		"TRANSACTIONS/DEFAULT_UPDATE": item, "TRANSACTIONS/TRANSACTIONS_REMOVED": item,
 		"TRANSACTIONS/RECURRING_TRANSACTIONS_UPDATE": nil,
-		"ITEM/ERROR": item, "ITEM/LOGIN_REPAIRED": item, "ITEM/PENDING_EXPIRATION": item, "ITEM/PENDING_DISCONNECT": item,
-		"ITEM/USER_PERMISSION_REVOKED": item, "ITEM/USER_ACCOUNT_REVOKED": item, "ITEM/NEW_ACCOUNTS_AVAILABLE": item,
+		"ITEM/ERROR": state, "ITEM/LOGIN_REPAIRED": state, "ITEM/PENDING_EXPIRATION": state, "ITEM/PENDING_DISCONNECT": state,
+		"ITEM/USER_PERMISSION_REVOKED": state, "ITEM/USER_ACCOUNT_REVOKED": state, "ITEM/NEW_ACCOUNTS_AVAILABLE": opened,
 		"ITEM/WEBHOOK_UPDATE_ACKNOWLEDGED": nil,
 		"LINK/SESSION_FINISHED":            session, "LINK/ITEM_ADD_RESULT": session, "LINK/EVENTS": nil,
 		"HOLDINGS/DEFAULT_UPDATE": nil, "DASHBOARD_CONFIGURED_ALERT/INSTITUTION_STATUS_ALERT_TRIGGERED": nil, "NEW/CODE": nil,
