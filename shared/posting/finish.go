@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"cloud.google.com/go/civil"
+
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/store"
 )
@@ -14,6 +16,8 @@ import (
 const (
 	vanishedRows  = 20
 	vanishedShare = 100 // one in so many
+	// silentDays is how young a row must be, in days, that a bank which names nothing at all of its account should have named.
+	silentDays = 180
 )
 
 // recover settles the intents that an earlier holder left open, before anything new is planned.
@@ -270,7 +274,7 @@ func (r *run) vanished(ctx context.Context, named map[string]bool, rows map[stri
 		}
 		oldest, told := r.e.Read.Oldest[account.ID]
 		if !told {
-			continue
+			oldest = civil.DateOf(r.now()).AddDays(-silentDays)
 		}
 		total := 0
 		var missing []*Row
@@ -282,7 +286,7 @@ func (r *run) vanished(ctx context.Context, named map[string]bool, rows map[stri
 				missing = append(missing, row)
 			}
 		})
-		suspicious := len(missing) > max(vanishedRows, total/vanishedShare)
+		suspicious := len(missing) > max(vanishedRows, total/vanishedShare) || (!told && len(missing) > 0)
 		r.count(i.ID, func(p *bank.Progress) {
 			p.Vanished = 0
 			if suspicious {

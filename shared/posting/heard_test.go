@@ -167,3 +167,21 @@ func TestRowsThatALockKeptOutComeInWhenItMovesBack(t *testing.T) {
 		t.Errorf("locked %v, %d reads", e.Locked, r.bank.reads-reads)
 	}
 }
+
+// An account of which the bank suddenly names nothing at all is more likely a fault than an empty account.
+func TestAPersonIsAskedWhereTheBankNamesNothingAnyMore(t *testing.T) {
+	r := newRig(t, memory.New(), 1)
+	i := r.link(theBook, 0, nil)
+	young := movement(0, 0)
+	young.Date = civil.DateOf(r.clock.Now()).AddDays(-3)
+	r.bank.says(young)
+	r.post()
+	r.bank.log, r.bank.since = nil, map[[2]int]delta{}
+	earlier := r.wanted(theBook, 0)
+	earlier.From = earlier.From.AddDays(-1)
+	r.save(earlier)
+	r.post()
+	if got, asked := len(r.shelf.standing(theBook)), r.engine().Progress[i.ID].Vanished; got != 1 || asked != 1 {
+		t.Errorf("%d records stand, a person is asked about %d", got, asked)
+	}
+}
