@@ -2,6 +2,7 @@ package plaid
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"time"
 )
 
@@ -61,13 +62,6 @@ func (s *Server) fault(path string) *Fault {
 	return nil
 }
 
-// discard is an answer that nobody receives.
-type discard struct{ header http.Header }
-
-func (d discard) Header() http.Header         { return d.header }
-func (d discard) Write(p []byte) (int, error) { return len(p), nil }
-func (d discard) WriteHeader(int)             {}
-
 // withFaults serves a request as the faults have it.
 func (s *Server) withFaults(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter)) {
 	f := s.fault(r.URL.Path)
@@ -85,7 +79,7 @@ func (s *Server) withFaults(w http.ResponseWriter, r *http.Request, serve func(h
 		serve(w)
 		return
 	case f.After:
-		serve(discard{http.Header{}})
+		serve(httptest.NewRecorder()) // nobody receives the answer
 	}
 	switch f.Kind {
 	case FaultHTML:
