@@ -241,16 +241,17 @@ type Functions struct {
 
 // Provider is what the page must know of a provider.
 type Provider struct {
-	Name   string `json:"name"`
-	Days   int    `json:"days"`             // of history that its banks give at most
-	Widget string `json:"widget,omitempty"` // its ES module, relative to the portal function; see bank.Front
+	Name   string   `json:"name"`
+	Days   int      `json:"days"`             // of history that its banks give at most
+	Adds   []string `json:"adds,omitempty"`   // countries in which more accounts of a connection can be shared later
+	Widget string   `json:"widget,omitempty"` // its ES module, relative to the portal function; see bank.Front
 }
 
 func (p *Portal) config(w http.ResponseWriter, _ *http.Request) error {
 	c := Config{Functions: p.Functions, Providers: []Provider{}, Support: p.Support, Privacy: p.Privacy, Book: p.Book}
 	for _, name := range slices.Sorted(maps.Keys(p.Banks)) {
 		front := p.Banks[name].Front()
-		c.Providers = append(c.Providers, Provider{name, front.Days, widgetAt(name, front)})
+		c.Providers = append(c.Providers, Provider{name, front.Days, front.Adds, widgetAt(name, front)})
 	}
 	return web.JSON(w, http.StatusOK, c)
 }

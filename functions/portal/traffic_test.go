@@ -163,7 +163,7 @@ func (*scriptedBank) Countries() []string { return []string{"US"} }
 
 func (*scriptedBank) Front() bank.Front {
 	return bank.Front{
-		Days: 365, Needs: map[string]bank.Need{"WORD_OF_THE_BANK": bank.Locked}, Widget: []byte("export const open = async () => ({});\n"),
+		Days: 365, Adds: []string{"US"}, Needs: map[string]bank.Need{"WORD_OF_THE_BANK": bank.Locked}, Widget: []byte("export const open = async () => ({});\n"),
 		Hosts: map[string][]string{"script-src": {"https://cdn.bank.example"}, "frame-src": {"https://widget.bank.example"}},
 	}
 }

@@ -34,8 +34,8 @@ func Of[T any](table map[string]T, name string) (T, error) {
 
 // Linker takes people to their bank and ends what came of it.
 type Linker interface {
-	// Begin starts a session at the provider and says where to send the person. ErrUnsupported where Begin.Accounts asks for
-	// what the provider cannot do in that country.
+	// Begin starts a session at the provider and says where to send the person. ErrUnsupported where Begin.Accounts is
+	// asked for in a country that is not among Front.Adds.
 	Begin(context.Context, Begin) (Begun, error)
 	// Outcome asks the provider what became of a session. It may be asked again and again.
 	Outcome(context.Context, Visit) (Outcome, error)
@@ -207,6 +207,8 @@ type Directory interface {
 type Front struct {
 	// Days of history that its banks give at most.
 	Days int
+	// Adds are the countries in which the owner of a connection can share more accounts of it later, with Begin.Accounts.
+	Adds []string
 	// Widget is an ES module for providers whose Begun has a Widget. It exports a function
 	//
 	//	open({token, language, dark, institution}) → Promise of {item}

@@ -3,7 +3,7 @@
 import { h } from './dom.js';
 import { compare, country as nameOf, rich, t } from './text.js';
 import { get } from './api.js';
-import { change, go, loadCountries, openBook, place, state, to } from './state.js';
+import { change, go, loadCountries, openBook, place, providerOf, state, to } from './state.js';
 import { button, contact, heading, icon, link, logo, notice, refusal, say, spinner } from './ui.js';
 import { connect, visiting } from './visit.js';
 
@@ -160,7 +160,7 @@ function privacy(code, provider, id) {
     return banksOf(code);
   }
   const mine = state.connections?.filter((c) => c.institution_id === id && c.provider === provider) ?? [];
-  const widget = state.config.providers.find((p) => p.name === provider)?.widget;
+  const widget = providerOf(provider)?.widget;
   return [
     back(to('banks', code), t('banks.in', { country: nameOf(code) })),
     h('div', { class: 'title' }, logo(bank), heading(t('privacy.title', { bank: bank.name }))),

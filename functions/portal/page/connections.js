@@ -3,7 +3,7 @@
 import { h } from './dom.js';
 import { ago, daysUntil, has, moment, t } from './text.js';
 import { post } from './api.js';
-import { act, bookName, change, edits, hurry, linkOf, note, openBook, place, reload, state, to } from './state.js';
+import { act, adds, bookName, change, edits, hurry, linkOf, note, openBook, place, reload, state, to } from './state.js';
 import { badge, button, confirm, contact, heading, link, monogram, notice, outcome, refusal, spinner, toBook } from './ui.js';
 import { label, open, progress } from './link.js';
 import { addAccounts, reconnect, visiting } from './visit.js';
@@ -50,7 +50,7 @@ function card(c) {
       h('div', null, h('h2', null, c.institution), h('p', { class: 'small' }, read(c))),
       badge(c.status, statusOf(c))),
     c.status === 'connected' ? null : notice(c.status === 'disconnected' || c.status === 'stopping' ? '' : 'warn', h('p', null, messageOf(c)), ['needs_you', 'bank_unavailable'].includes(c.status) ? h('p', null, contact(c.institution, { code: c.status })) : null),
-    c.new_accounts ? notice('', h('p', null, t('connections.opened', { bank: c.institution }))) : null,
+    c.new_accounts ? notice('', h('p', null, t(adds(c) ? 'connections.opened' : 'connections.opened.anew', { bank: c.institution }))) : null,
     accounts(c),
     books(c, busy),
     outcome(thing, c.institution),
@@ -124,7 +124,7 @@ function actions(c, busy) {
   return [
     live && c.status !== 'needs_you' ? button(t('sync'), () => sync(thingOf(c), { connection: c.id }), { busy, disabled: resting(c), 'aria-describedby': resting(c) ? `rest-${c.id}` : undefined }) : null,
     c.status !== 'stopping' ? button(t('reconnect'), () => reconnect(c), { kind: repair ? 'primary' : '', disabled: busy }) : null,
-    live ? button(t('accounts.add'), () => addAccounts(c), { kind: c.new_accounts ? 'primary' : '', disabled: busy }) : null,
+    live && adds(c) ? button(t('accounts.add'), () => addAccounts(c), { kind: c.new_accounts ? 'primary' : '', disabled: busy }) : null,
     live || c.status === 'stopping' ? button(t('disconnect'), () => ask('disconnect', c), { kind: 'danger', disabled: busy || c.status === 'stopping' }) : null,
     resting(c) && live ? h('span', { class: 'hint', id: `rest-${c.id}` }, t('sync.next', { ago: ago(c.next_sync) })) : null,
   ];

@@ -142,8 +142,13 @@ export async function act(thing, run) {
 
 export const note = (thing, what) => change({ notes: { ...state.notes, [thing]: what } });
 
+export const providerOf = (name) => state.config.providers.find((p) => p.name === name);
+
 // days of history that the banks of a connection's provider give at most.
-export const historyOf = (provider) => state.config.providers.find((p) => p.name === provider)?.days ?? 0;
+export const historyOf = (provider) => providerOf(provider)?.days ?? 0;
+
+// adds tells whether more accounts of a connection can be shared without connecting anew.
+export const adds = (connection) => Boolean(providerOf(connection.provider)?.adds?.includes(connection.country));
 
 export const bookName = (id) => state.books?.find((b) => b.id === id)?.name;
 

@@ -4,7 +4,7 @@
 import { h } from './dom.js';
 import { language, t } from './text.js';
 import { Problem, post, widget } from './api.js';
-import { change, go, hurry, openBook, reload, state } from './state.js';
+import { change, go, hurry, openBook, providerOf, reload, state } from './state.js';
 import { button, contact, heading, icon, notice, refusal, say, spinner } from './ui.js';
 
 const kept = 'visit'; // in the session's storage, for a browser that goes to the bank in this very tab
@@ -35,7 +35,7 @@ const put = (visit, changes) => {
 export const home = (visit) => (visit.connection ? 'connections' : 'banks');
 
 async function begin(visit) {
-  const module = state.config.providers.find((p) => p.name === visit.provider)?.widget;
+  const module = providerOf(visit.provider)?.widget;
   // Browsers open windows for a click alone, so this one opens before its address is known.
   const opened = module ? null : blank(visit);
   visit.window = opened;

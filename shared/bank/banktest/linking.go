@@ -39,6 +39,11 @@ func nameAndCountries(_ context.Context, h Harness) error {
 			return fmt.Errorf("%q is no country, or twice", c)
 		}
 	}
+	for _, c := range h.Provider.Front().Adds {
+		if !slices.Contains(countries, c) {
+			return fmt.Errorf("accounts can be added in %s, where no bank can be connected", c)
+		}
+	}
 	return nil
 }
 
@@ -322,6 +327,13 @@ func newAccounts(ctx context.Context, h Harness) error {
 	c, err := read(ctx, h)
 	if err != nil {
 		return err
+	}
+	for _, country := range h.Provider.Countries() {
+		adds := slices.Contains(h.Provider.Front().Adds, country)
+		_, err := h.Provider.Begin(ctx, bank.Begin{Session: "suite", User: "user-1", Country: country, Language: "en", Return: returnURL, Token: c.Token, Accounts: true})
+		if adds && err != nil || !adds && !errors.Is(err, bank.ErrUnsupported) {
+			return fmt.Errorf("accounts can be added in %s: %t, but a visit that asks for it ends with %v", country, adds, err)
+		}
 	}
 	before := len(c.item.Accounts)
 	if err := h.Bank.Open(ctx, c.Item); err != nil {

@@ -39,8 +39,13 @@ type shelf struct {
 // Countries returns the 20 countries for which Plaid has the Transactions product.
 func (*Plaid) Countries() []string { return slices.Clone(countries) }
 
+// adding are the countries in which Plaid lets accounts be chosen anew for an item that exists.
+var adding = []string{"CA", "US"}
+
 // Front tells how long the history is. The sign-in is a page of Plaid's own, so nothing of it runs on ours.
-func (*Plaid) Front() bank.Front { return bank.Front{Days: daysRequested, Needs: needs} }
+func (*Plaid) Front() bank.Front {
+	return bank.Front{Days: daysRequested, Adds: slices.Clone(adding), Needs: needs}
+}
 
 // Institutions searches by name, at most 10 as Plaid has it. An empty query gives the first 50, kept for a day.
 func (p *Plaid) Institutions(ctx context.Context, country, query string) ([]bank.Institution, error) {

@@ -90,7 +90,7 @@ func (p *Plaid) linkRequest(b bank.Begin) (sdk.LinkTokenCreateRequest, error) {
 	}
 	request.AccessToken = *sdk.NewNullableString(sdk.PtrString(b.Token.Reveal()))
 	if b.Accounts {
-		if b.Country != "US" && b.Country != "CA" {
+		if !slices.Contains(adding, b.Country) {
 			return sdk.LinkTokenCreateRequest{}, &bank.Error{Kind: bank.Permanent, Code: "ACCOUNT_SELECTION_UNAVAILABLE", Err: bank.ErrUnsupported}
 		}
 		request.Update = &sdk.LinkTokenCreateRequestUpdate{AccountSelectionEnabled: sdk.PtrBool(true)}

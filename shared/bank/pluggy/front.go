@@ -24,14 +24,15 @@ var hosts = map[string][]string{
 	"frame-src": {"https://connect.pluggy.ai"}, "connect-src": {"https://api.pluggy.ai"},
 }
 
-// Front gives Pluggy's widget to the page, and a year of history.
+// Front gives Pluggy's widget to the page, and a year of history. A repair reads the accounts anew, those too that the person has
+// opened since or consents to share only now.
 func (p *Pluggy) Front() bank.Front {
 	// JSON writes a text that JavaScript reads as the same, with nothing in it that could end it.
 	address, err := json.Marshal(p.widget.String())
 	if err != nil {
-		return bank.Front{Days: history, Needs: needs}
+		return bank.Front{Days: history, Adds: slices.Clone(countries), Needs: needs}
 	}
-	front := bank.Front{Days: history, Needs: needs, Hosts: maps.Clone(hosts), Widget: bytes.Replace(module, []byte(`"{{script}}"`), address, 1)}
+	front := bank.Front{Days: history, Adds: slices.Clone(countries), Needs: needs, Hosts: maps.Clone(hosts), Widget: bytes.Replace(module, []byte(`"{{script}}"`), address, 1)}
 	if home := (&url.URL{Scheme: p.widget.Scheme, Host: p.widget.Host}).String(); !slices.Contains(hosts["script-src"], home) {
 		for _, directive := range []string{"script-src", "frame-src", "connect-src", "img-src"} {
 			front.Hosts[directive] = []string{home}

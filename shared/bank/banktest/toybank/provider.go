@@ -131,7 +131,7 @@ func (*Provider) Countries() []string { return slices.Clone(countries) }
 
 // Front implements bank.Directory.
 func (*Provider) Front() bank.Front {
-	return bank.Front{Days: 900, Widget: []byte("export function open() { return Promise.resolve({}); }\n"), Hosts: map[string][]string{"frame-src": {"https://widget.toybank.example"}}}
+	return bank.Front{Days: 900, Adds: slices.Clone(countries), Widget: []byte("export function open() { return Promise.resolve({}); }\n"), Hosts: map[string][]string{"frame-src": {"https://widget.toybank.example"}}}
 }
 
 // Institutions implements bank.Directory.
