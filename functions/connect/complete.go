@@ -617,7 +617,7 @@ func (c *Connect) commit(ctx context.Context, s *bank.Session, item bank.Item) e
 		renewed := len(conn.Accounts) > 0
 		conn.Item, conn.Institution, conn.ConsentExpires = item.ID, item.Institution, item.ConsentExpires
 		conn.Institution.Logo = ""
-		conn.State, conn.Reason, conn.Updated = bank.Active, "", now
+		conn.State, conn.Reason, conn.NewAccounts, conn.Updated = bank.Active, "", false, now
 		accounts, moved := bank.Match(conn.Accounts, item.Accounts)
 		conn.Accounts = accounts
 		var is []*bank.Integration

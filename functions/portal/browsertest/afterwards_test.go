@@ -55,49 +55,94 @@ func TestWhatIsNotRecordedIsShownWithTheReason(t *testing.T) {
 	})
 }
 
-func TestANewlyOpenedAccountIsAddedToItsConnection(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	book := w.newBook("Growing")
-	bank := w.bank("Growing Bank", checking(row(5, "1", "BEFORE")))
-	b := w.person(look{}).enter(book, clientEmail)
-	b.connect(bank)
-	b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
-	w.holds(book, "BEFORE")
-	bank.do(func(p *plaid.Bank) error {
-		_, err := p.OpenAccount(bank.id, customer, plaid.Holding{
-			Name: "Rainy Days", Mask: "0009", Type: "depository", Subtype: "savings", Currency: "USD", Current: decimal.New(5, 0),
-			Rows: []plaid.Row{row(2, "3", "RAIN")},
-		})
-		return err
-	})
-	b.says("Growing Bank has accounts that you have not shared yet.")
-	at := b.popup(func() { b.click("button", "Add accounts") })
-	at.password(bank, true)
-	at.check("checkbox", "Rainy Days …", true)
-	at.share(bank)
-	b.get("heading", "Growing Bank is connected again")
-	b.link(linking{account: "Rainy Days ••0009", to: "Bank Account"})
-	w.holds(book, "BEFORE", "RAIN")
-	all, err := store.Connections.Find(t.Context(), w.documents(), store.Query{})
-	w.must(err)
-	if len(all) != 1 || all[0].NewAccounts {
-		t.Errorf("the owner is still told of accounts that were not shared: %+v", all)
+// rainyDays is an account that somebody opens later.
+func rainyDays() plaid.Holding {
+	return plaid.Holding{
+		Name: "Rainy Days", Mask: "0009", Type: "depository", Subtype: "savings", Currency: "USD", Current: decimal.New(5, 0),
+		Rows: []plaid.Row{row(2, "3", "RAIN")},
 	}
 }
 
-func TestAConsentThatEndsSoonSaysWhen(t *testing.T) {
+func TestANewlyOpenedAccountIsAddedToItsConnection(t *testing.T) {
+	everywhere(t, func(t *testing.T, w place) {
+		book := w.newBook("Growing")
+		bank := w.bank("Growing Bank", checking(row(5, "1", "BEFORE")))
+		b := w.person(look{}).enter(book, clientEmail)
+		b.connect(bank)
+		b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
+		w.holds(book, "BEFORE")
+		bank.open(rainyDays())
+		if !w.brazilian { // whose provider tells of accounts only once they are shared
+			b.says("Growing Bank has accounts that you have not shared yet.")
+		}
+		at := b.toBank(bank, "Add accounts")
+		if w.brazilian {
+			at.find(bank)
+			at.password(bank, true)
+		} else {
+			at.password(bank, true)
+			at.check("checkbox", "Rainy Days …", true)
+			at.share(bank)
+		}
+		b.get("heading", "Growing Bank is connected again")
+		b.link(linking{account: "Rainy Days ••0009", to: "Bank Account"})
+		w.holds(book, "BEFORE", "RAIN")
+		all, err := store.Connections.Find(t.Context(), w.documents(), store.Query{})
+		w.must(err)
+		if len(all) != 1 || all[0].NewAccounts {
+			t.Errorf("the owner is still told of accounts that were not shared: %+v", all)
+		}
+	})
+}
+
+func TestWhereAccountsCannotBeAddedTheOtherWayIsTold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	bank := w.bank("Ending Soon Bank", checking(row(5, "1", "BEFORE")))
-	book := w.newBook("Expiring")
+	book := w.newBook("London")
+	bank := w.bank("London Bank", checking(row(5, "1", "BEFORE")))
 	b := w.person(look{}).enter(book, clientEmail)
-	b.connect(bank)
+	b.choose("United Kingdom", bank)
+	at := b.toBank(bank, "Continue")
+	at.find(bank)
+	at.password(bank, true)
+	at.share(bank)
+	b.get("heading", "London Bank is connected")
 	b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
 	w.holds(book, "BEFORE")
-	b.says("1 transaction recorded, the last now")
-	bank.do(func(p *plaid.Bank) error { return p.ExpireConsent(p.Items()[0].ID, time.Now().Add(3*24*time.Hour)) })
-	b.says("Expires in 3 days")
-	b.says("Your consent at Ending Soon Bank ends soon.")
-	b.accessible("expiring")
+	bank.open(rainyDays())
+	b.says("London Bank has accounts that you have not shared yet. To share them, disconnect and reconnect: the integrations are kept.")
+	b.gone("button", "Add accounts")
+	b.accessible("accounts that cannot be added")
+	b.click("button", "Disconnect")
+	b.in("dialog", "Disconnect London Bank?").click("button", "Disconnect")
+	b.says("Disconnected: nothing is read from the bank or recorded any more.")
+	at = b.toBank(bank, "Reconnect")
+	at.find(bank)
+	at.password(bank, true)
+	at.share(bank)
+	b.get("heading", "London Bank is connected again")
+	b.link(linking{account: "Rainy Days ••0009", to: "Bank Account"})
+	w.holds(book, "BEFORE", "RAIN")
+	b.saysNot("that you have not shared yet")
+}
+
+func TestAConsentThatEndsSoonSaysWhen(t *testing.T) {
+	everywhere(t, func(t *testing.T, w place) {
+		bank := w.bank("Ending Soon Bank", checking(row(5, "1", "BEFORE")))
+		book := w.newBook("Expiring")
+		b := w.person(look{}).enter(book, clientEmail)
+		b.connect(bank)
+		b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
+		w.holds(book, "BEFORE")
+		b.says("1 transaction recorded, the last now")
+		bank.expire(time.Now().Add(3 * 24 * time.Hour))
+		if w.brazilian { // whose provider says nothing of it by itself; it is asked daily, and by Sync now
+			w.rested()
+			b.reload()
+			b.click("button", "Sync now")
+		}
+		b.says("Expires in 3 days")
+		b.says("Your consent at Ending Soon Bank ends soon.")
+		b.accessible(w.at("expiring"))
+	})
 }

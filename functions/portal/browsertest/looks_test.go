@@ -14,87 +14,95 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/bkper/automations-portal/shared/posting"
-	"github.com/bkper/automations-portal/shared/sandbox/plaid"
 	"github.com/bkper/automations-portal/shared/store"
 )
 
 func TestThePageSpeaksBrazilianPortuguese(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	book := w.newBook("Livro")
-	bank := w.bank("Banco da História", checking(row(5, "1234.50", "CAFÉ")))
-	b := w.person(look{languages: "pt-BR,pt,en"}).open("/portal/?book=" + book)
-	b.get("heading", "Automações para os seus Livros")
-	b.accessible("pt-BR door")
-	b.click("link", "Entrar com o Google")
-	b.signIn(clientEmail)
-	b.get("heading", "Bancos")
-	b.in("list", "Países").click("link", "Estados Unidos")
-	b.fill("searchbox", "Procure o seu banco", "banco da")
-	b.in("list", "Bancos").click("link", bank.name)
-	b.get("heading", "Conectar "+bank.name)
-	b.accessible("pt-BR privacy")
-	at := b.popup(func() { b.click("button", "Continuar") })
-	at.find(bank)
-	at.password(bank, true)
-	at.share(bank)
-	b.get("heading", bank.name+" está conectado")
-	b.accessible("pt-BR connected")
-	b.click("button", "Vincular Conta: Everyday ••0001")
-	dialog := b.in("dialog", "Vincular Conta: Everyday ••0001")
-	dialog.set("combobox", "Registrar transações", "Dos últimos 12 meses")
-	b.accessible("pt-BR link")
-	dialog.click("button", "Salvar")
-	w.holds(book, "CAFÉ")
-	b.says("1 transação registrada")
-	b.in("navigation", "Portal de Automações").click("link", "Integrações do Livro")
-	b.get("heading", "Integrações do Livro")
-	month := []string{"jan.", "fev.", "mar.", "abr.", "mai.", "jun.", "jul.", "ago.", "set.", "out.", "nov.", "dez."}
-	from := time.Now().UTC().AddDate(-1, 0, 0)
-	b.says(fmt.Sprintf("%d de %s de %d", from.Day(), month[from.Month()-1], from.Year()))
-	b.accessible("pt-BR integrations")
-	if lang, err := chromedp.Run(b.soon(), chromedp.Evaluate[string](`document.documentElement.lang`)); lang != "pt-BR" {
-		t.Errorf("the page says that it is in %q (%v)", lang, err)
-	}
+	everywhere(t, func(t *testing.T, w place) {
+		at := func(screen string) string { return w.at("pt-BR " + screen) }
+		book := w.newBook("Livro")
+		bank := w.bank("Banco da História", checking(row(5, "1234.50", "CAFÉ")))
+		b := w.person(look{languages: "pt-BR,pt,en"}).open("/portal/?book=" + book)
+		b.get("heading", "Automações para os seus Livros")
+		b.accessible(at("door"))
+		b.click("link", "Entrar com o Google")
+		b.signIn(clientEmail)
+		b.get("heading", "Bancos")
+		b.in("list", "Países").click("link", map[bool]string{true: "Brasil", false: "Estados Unidos"}[w.brazilian])
+		b.fill("searchbox", "Procure o seu banco", "banco da")
+		b.in("list", "Bancos").click("link", bank.name)
+		b.get("heading", "Conectar "+bank.name)
+		b.accessible(at("privacy"))
+		inside := b.toBank(bank, "Continuar")
+		if w.brazilian {
+			inside.click("button", "Continuar")
+			inside.fill("textbox", "Usuário", customer)
+			inside.fill("textbox", "Senha", "password-ok")
+			inside.click("button", "Continuar")
+		} else {
+			inside.find(bank)
+			inside.password(bank, true)
+			inside.share(bank)
+		}
+		b.get("heading", bank.name+" está conectado")
+		b.accessible(at("connected"))
+		b.click("button", "Vincular Conta: Everyday ••0001")
+		dialog := b.in("dialog", "Vincular Conta: Everyday ••0001")
+		dialog.set("combobox", "Registrar transações", "Dos últimos 12 meses")
+		b.accessible(at("link"))
+		dialog.click("button", "Salvar")
+		w.holds(book, "CAFÉ")
+		b.says("1 transação registrada")
+		b.in("navigation", "Portal de Automações").click("link", "Integrações do Livro")
+		b.get("heading", "Integrações do Livro")
+		month := []string{"jan.", "fev.", "mar.", "abr.", "mai.", "jun.", "jul.", "ago.", "set.", "out.", "nov.", "dez."}
+		from := time.Now().UTC().AddDate(-1, 0, 0)
+		b.says(fmt.Sprintf("%d de %s de %d", from.Day(), month[from.Month()-1], from.Year()))
+		b.accessible(at("integrations"))
+		if lang, err := chromedp.Run(b.soon(), chromedp.Evaluate[string](`document.documentElement.lang`)); lang != "pt-BR" {
+			t.Errorf("the page says that it is in %q (%v)", lang, err)
+		}
+	})
 }
 
 func TestThePageIsUsableInTheDarkAndOnAPhone(t *testing.T) {
 	for name, l := range map[string]look{"dark": {dark: true}, "phone": {phone: true}} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			book := w.newBook("Our Book with a rather long name")
-			bank := w.bank("A Bank whose Name is Long, N.A.", checking(row(5, "4.50", "COFFEE")), card())
-			b := w.person(l).open("/portal/?book=" + book)
-			b.get("heading", "Automations for your Books")
-			b.accessible(name + " door")
-			b.click("link", "Sign in with Google")
-			b.signIn(clientEmail)
-			b.in("list", "Countries").get("link", "United States")
-			b.accessible(name + " map")
-			at := b.bankWindow(bank)
-			b.accessible(name + " bank open")
-			at.find(bank)
-			at.password(bank, true)
-			at.share(bank)
-			b.get("heading", bank.name+" is connected")
-			b.accessible(name + " connected")
-			b.click("button", "Link Account: Everyday ••0001")
-			b.accessible(name + " link")
-			b.in("dialog", "Link Account: Everyday ••0001").save(linking{to: "Bank Account"}, "Save")
-			b.says("1 transaction recorded")
-			b.section("Book Integrations")
-			b.says("Live")
-			b.accessible(name + " integrations")
-			b.section("User Connections")
-			b.click("button", "Disconnect")
-			b.in("dialog", "Disconnect "+bank.name+"?").get("button", "Disconnect")
-			b.accessible(name + " disconnect")
-			b.click("button", "Cancel")
-			b.section("Apps")
-			b.accessible(name + " apps")
-			b.section("Bots")
-			b.accessible(name + " bots")
+			everywhere(t, func(t *testing.T, w place) {
+				at := func(screen string) string { return w.at(name + " " + screen) }
+				book := w.newBook("Our Book with a rather long name")
+				bank := w.bank("A Bank whose Name is Long, N.A.", checking(row(5, "4.50", "COFFEE")), card())
+				b := w.person(l).open("/portal/?book=" + book)
+				b.get("heading", "Automations for your Books")
+				b.accessible(at("door"))
+				b.click("link", "Sign in with Google")
+				b.signIn(clientEmail)
+				b.in("list", "Countries").get("link", w.country())
+				b.accessible(at("map"))
+				inside := b.bankWindow(bank)
+				b.accessible(at("bank open"))
+				inside.find(bank)
+				inside.password(bank, true)
+				inside.share(bank)
+				b.get("heading", bank.name+" is connected")
+				b.accessible(at("connected"))
+				b.click("button", "Link Account: Everyday ••0001")
+				b.accessible(at("link"))
+				b.in("dialog", "Link Account: Everyday ••0001").save(linking{to: "Bank Account"}, "Save")
+				b.says("1 transaction recorded")
+				b.section("Book Integrations")
+				b.says("Live")
+				b.accessible(at("integrations"))
+				b.section("User Connections")
+				b.click("button", "Disconnect")
+				b.in("dialog", "Disconnect "+bank.name+"?").get("button", "Disconnect")
+				b.accessible(at("disconnect"))
+				b.click("button", "Cancel")
+				b.section("Apps")
+				b.accessible(at("apps"))
+				b.section("Bots")
+				b.accessible(at("bots"))
+			})
 		})
 	}
 }
@@ -108,7 +116,7 @@ func (b screen) reach(role, name string) {
 		switch {
 		case err != nil: // on the way to another page
 		case at:
-			b.lit(name)
+			b.lit(role, name)
 			return
 		default:
 			b.keys(kb.Tab)
@@ -118,13 +126,12 @@ func (b screen) reach(role, name string) {
 }
 
 // lit fails where one cannot see what has the focus.
-func (b screen) lit(name string) {
+func (b screen) lit(role, name string) {
 	b.t.Helper()
-	seen, err := chromedp.Run(b.soon(), chromedp.Evaluate[bool](`(() => {
-		const s = getComputedStyle(document.activeElement);
-		const drawn = document.activeElement.matches(":focus-visible") && (s.outlineStyle !== "none" || s.boxShadow !== "none");
-		return drawn || document.activeElement instanceof SVGElement;
-	})()`))
+	seen, err := on[bool](b.window, b.get(role, name).node, `function() {
+		const s = getComputedStyle(this);
+		return this instanceof SVGElement || (this.matches(":focus-visible") && (s.outlineStyle !== "none" || s.boxShadow !== "none"));
+	}`)
 	b.try("look at the focus", err)
 	if !seen {
 		b.t.Errorf("one cannot see that %q has the focus", name)
@@ -157,66 +164,87 @@ func (b screen) selectAll() {
 }
 
 func TestThePageIsUsableByKeyboardAlone(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	book := w.newBook("By keyboard")
-	bank := w.bank("Keyboard Bank", checking(row(5, "4.50", "COFFEE")))
-	b := w.person(look{}).open("/portal/?book=" + book)
-	b.reach("link", "Sign in with Google")
-	b.keys(kb.Enter)
-	b.reach("button", "… <"+clientEmail+">")
-	b.keys(kb.Enter)
-	b.get("heading", "Banks")
-	b.keys(kb.Tab)
-	b.reach("link", "Skip to content")
-	b.keys(kb.Enter)
-	b.in("list", "Countries").reach("link", "United States")
-	b.keys(kb.Enter)
-	b.reach("searchbox", "Search for your bank")
-	b.keys("keyboard")
-	b.in("list", "Banks").reach("link", bank.name)
-	b.keys(kb.Enter)
+	everywhere(t, func(t *testing.T, w place) {
+		book := w.newBook("By keyboard")
+		bank := w.bank("Keyboard Bank", checking(row(5, "4.50", "COFFEE")))
+		b := w.person(look{}).open("/portal/?book=" + book)
+		b.reach("link", "Sign in with Google")
+		b.keys(kb.Enter)
+		b.reach("button", "… <"+clientEmail+">")
+		b.keys(kb.Enter)
+		b.get("heading", "Banks")
+		b.keys(kb.Tab)
+		b.reach("link", "Skip to content")
+		b.keys(kb.Enter)
+		b.in("list", "Countries").reach("link", w.country())
+		b.keys(kb.Enter)
+		b.reach("searchbox", "Search for your bank")
+		b.keys("keyboard")
+		b.in("list", "Banks").reach("link", bank.name)
+		b.keys(kb.Enter)
+		b.reach("button", "Continue")
+		if w.brazilian {
+			b.keys(kb.Enter)
+			b.frame().signInByKeyboard()
+		} else {
+			b.popup(func() { b.keys(kb.Enter) }).signInByKeyboardAt(bank)
+		}
+		b.get("heading", "Keyboard Bank is connected")
+		b.reach("button", "Link Account: Everyday ••0001")
+		b.keys(kb.Enter)
+		dialog := b.in("dialog", "Link Account: Everyday ••0001")
+		dialog.reach("combobox", "Account in By keyboard")
+		b.selectAll()
+		b.keys("bank a")
+		dialog.get("option", "Bank Account…")
+		b.keys(kb.Enter)
+		dialog.reach("combobox", "Record transactions")
+		b.keys(kb.ArrowDown)
+		dialog.reach("button", "Save")
+		b.keys(kb.Enter)
+		w.holds(book, "COFFEE")
+		b.gone("dialog", "Link Account: Everyday ••0001")
+		b.reach("link", "Linked to Bank Account")
+		b.keys(kb.Enter)
+		b.get("heading", "Book Integrations")
+		b.reach("button", "Remove")
+		b.keys(kb.Enter)
+		remove := b.in("dialog", "Remove Everyday ••0001?")
+		remove.get("button", "Remove")
+		b.keys(kb.Escape)
+		b.gone("dialog", "Remove Everyday ••0001?")
+		back, err := chromedp.Run(b.soon(), chromedp.Evaluate[string](`document.activeElement.textContent`))
+		if err != nil || back != "Remove" {
+			t.Errorf("after the dialog the focus is on %q (%v)", back, err)
+		}
+	})
+}
+
+// signInByKeyboard goes through the sign-in of a bank of Brazil that was chosen before.
+func (b screen) signInByKeyboard() {
+	b.t.Helper()
 	b.reach("button", "Continue")
-	at := b.popup(func() { b.keys(kb.Enter) })
-	at.reach("searchbox", "Search for your bank")
-	at.keys("Keyboard" + kb.Enter)
-	at.reach("button", bank.name)
-	at.keys(kb.Enter)
-	at.reach("textbox", "Username")
-	at.keys(customer)
-	at.reach("textbox", "Password")
-	at.keys("pass_good" + kb.Enter)
-	at.reach("button", "Share the chosen accounts")
-	at.keys(kb.Enter)
-	at.closed()
-	b.get("heading", "Keyboard Bank is connected")
-	b.reach("button", "Link Account: Everyday ••0001")
 	b.keys(kb.Enter)
-	dialog := b.in("dialog", "Link Account: Everyday ••0001")
-	dialog.reach("combobox", "Account in By keyboard")
-	b.selectAll()
-	b.keys("bank a")
-	dialog.get("option", "Bank Account…")
+	b.reach("textbox", "Usuário")
+	b.keys(customer)
+	b.reach("textbox", "Senha")
+	b.keys("password-ok" + kb.Enter)
+}
+
+// signInByKeyboardAt goes through the sign-in of a bank of the United States.
+func (b screen) signInByKeyboardAt(bank *savings) {
+	b.t.Helper()
+	b.reach("searchbox", "Search for your bank")
+	b.keys("Keyboard" + kb.Enter)
+	b.reach("button", bank.name)
 	b.keys(kb.Enter)
-	dialog.reach("combobox", "Record transactions")
-	b.keys(kb.ArrowDown)
-	dialog.reach("button", "Save")
+	b.reach("textbox", "Username")
+	b.keys(customer)
+	b.reach("textbox", "Password")
+	b.keys("pass_good" + kb.Enter)
+	b.reach("button", "Share the chosen accounts")
 	b.keys(kb.Enter)
-	w.holds(book, "COFFEE")
-	b.gone("dialog", "Link Account: Everyday ••0001")
-	b.reach("link", "Linked to Bank Account")
-	b.keys(kb.Enter)
-	b.get("heading", "Book Integrations")
-	b.reach("button", "Remove")
-	b.keys(kb.Enter)
-	remove := b.in("dialog", "Remove Everyday ••0001?")
-	remove.get("button", "Remove")
-	b.keys(kb.Escape)
-	b.gone("dialog", "Remove Everyday ••0001?")
-	back, err := chromedp.Run(b.soon(), chromedp.Evaluate[string](`document.activeElement.textContent`))
-	if err != nil || back != "Remove" {
-		t.Errorf("after the dialog the focus is on %q (%v)", back, err)
-	}
+	b.closed()
 }
 
 func TestTheMapIsOneStopOfTheTabKeyAndItsCountriesAreReachedByArrows(t *testing.T) {
@@ -319,29 +347,29 @@ func TestThePageIsLightAndQuick(t *testing.T) {
 }
 
 func TestAnImportIsWatchedAndTheBankAskedAgainAfterARest(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	book := w.newBook("Watched")
-	bank := w.bank("Slow Bank", checking(row(5, "1", "BEFORE")))
-	b := w.person(look{}).enter(book, clientEmail)
-	b.connect(bank)
-	w.plaid.AddFault(plaid.Fault{Path: "/transactions/sync", Kind: "slow", DelayMillis: 3000, Times: 1})
-	b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
-	b.get("progressbar", "Import of Everyday ••0001")
-	b.says("Banks may take up to two days for a long history")
-	b.accessible("import")
-	w.holds(book, "BEFORE")
-	b.gone("progressbar", "Import of Everyday ••0001")
-	b.says("1 transaction recorded")
-	if sync := b.get("button", "Sync now"); sync.props["disabled"] != "true" {
-		t.Error("the bank can be asked again at once")
-	}
-	b.says("Sync now is possible again")
-	w.rested()
-	b.reload()
-	b.click("button", "Sync now")
-	b.says("The bank is being read.")
-	b.accessible("asked again")
+	everywhere(t, func(t *testing.T, w place) {
+		book := w.newBook("Watched")
+		bank := w.bank("Slow Bank", checking(row(5, "1", "BEFORE")))
+		b := w.person(look{}).enter(book, clientEmail)
+		b.connect(bank)
+		bank.hesitate(3 * time.Second)
+		b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
+		b.get("progressbar", "Import of Everyday ••0001")
+		b.says("Banks may take up to two days for a long history")
+		b.accessible(w.at("import"))
+		w.holds(book, "BEFORE")
+		b.gone("progressbar", "Import of Everyday ••0001")
+		b.says("1 transaction recorded")
+		if sync := b.get("button", "Sync now"); sync.props["disabled"] != "true" {
+			t.Error("the bank can be asked again at once")
+		}
+		b.says("Sync now is possible again")
+		w.rested()
+		b.reload()
+		b.click("button", "Sync now")
+		b.says("The bank is being read.")
+		b.accessible(w.at("asked again"))
+	})
 }
 
 // rested makes it an hour ago that each connection was read, and longer that its status was.

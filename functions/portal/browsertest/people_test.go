@@ -37,26 +37,25 @@ func (b screen) choose(country string, bank *savings) {
 	b.get("heading", "Connect "+bank.name)
 }
 
-// bankWindow is what Continue opens: the bank's own sign-in.
+// bankWindow goes from the map to the bank's own sign-in.
 func (b screen) bankWindow(bank *savings) screen {
 	b.t.Helper()
+	country := "United States"
 	if bank.brazilian() {
-		b.choose("Brazil", bank)
-		b.click("button", "Continue")
-		return b.frame()
+		country = "Brazil"
 	}
-	b.choose("United States", bank)
-	return b.popup(func() { b.click("button", "Continue") })
+	b.choose(country, bank)
+	return b.toBank(bank, "Continue")
 }
 
-// again is what Reconnect opens.
-func (b screen) again(bank *savings) screen {
+// toBank is the bank's own sign-in, which a button opens: a window, in Brazil a frame over the page.
+func (b screen) toBank(bank *savings, button string) screen {
 	b.t.Helper()
 	if bank.brazilian() {
-		b.click("button", "Reconnect")
+		b.click("button", button)
 		return b.frame()
 	}
-	return b.popup(func() { b.click("button", "Reconnect") })
+	return b.popup(func() { b.click("button", button) })
 }
 
 // find looks for the bank where its sign-in still asks for it.

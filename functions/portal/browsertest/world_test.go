@@ -54,7 +54,7 @@ type world struct {
 	plaid  *plaid.Server
 	pluggy *pluggy.Server
 	log    *journal
-	late   atomic.Int64 // nanoseconds by which the bank's clock is ahead
+	late   atomic.Int64 // nanoseconds by which the banks' clocks are ahead
 }
 
 // option changes the configuration of a world before its functions start.
@@ -127,14 +127,15 @@ func (w *world) sandbox(mux *http.ServeMux, log *slog.Logger) {
 	w.must(bkper.Seed(w.books,
 		bkper.User{ID: google.Sub(clientEmail), Email: clientEmail, Name: "Client"},
 		bkper.User{ID: google.Sub(bookkeeperEmail), Email: bookkeeperEmail, Name: "Bookkeeper"}))
+	now := func() time.Time { return time.Now().Add(time.Duration(w.late.Load())) }
 	w.plaid, err = plaid.New(plaid.Options{
-		Config:  plaid.Config{Now: func() time.Time { return time.Now().Add(time.Duration(w.late.Load())) }},
+		Config:  plaid.Config{Now: now},
 		BaseURL: w.url + "/sandbox/plaid", Clients: map[string]secret.String{plaidClient: secret.New(sandboxSecret)},
 		RetryBase: 20 * time.Millisecond, Log: log,
 	})
 	w.must(err)
 	w.pluggy, err = pluggy.New(pluggy.Options{
-		BaseURL: w.url + "/sandbox/pluggy", Clients: map[string]secret.String{pluggyClient: secret.New(sandboxSecret)}, LocalWebhooks: true,
+		Config: pluggy.Config{Now: now}, BaseURL: w.url + "/sandbox/pluggy", Clients: map[string]secret.String{pluggyClient: secret.New(sandboxSecret)}, LocalWebhooks: true,
 		RetryDelays: [2]time.Duration{20 * time.Millisecond, 20 * time.Millisecond}, Log: log,
 	})
 	w.must(err)
@@ -212,11 +213,7 @@ func (w *world) brazil(name string, holdings ...plaid.Holding) *savings {
 	b := &savings{w: w, name: name, connector: 99001}
 	var accounts []pluggy.Holding
 	for _, h := range holdings {
-		a := pluggy.Holding{Name: h.Name, Number: h.Mask, Type: "BANK", Subtype: "CHECKING_ACCOUNT", Currency: "BRL", Rows: brazilianRows(h.Rows)}
-		if h.Type == "credit" {
-			a.Type, a.Subtype = "CREDIT", "CREDIT_CARD"
-		}
-		accounts = append(accounts, a)
+		accounts = append(accounts, brazilianHolding(h))
 	}
 	w.must(w.pluggy.Do(func(p *pluggy.Bank) error {
 		err := p.AddConnector(pluggy.Connector{ID: b.connector, Name: name})
@@ -226,6 +223,14 @@ func (w *world) brazil(name string, holdings ...plaid.Holding) *savings {
 		return err
 	}))
 	return b
+}
+
+func brazilianHolding(h plaid.Holding) pluggy.Holding {
+	same := pluggy.Holding{Name: h.Name, Number: h.Mask, Type: "BANK", Subtype: "CHECKING_ACCOUNT", Currency: "BRL", Rows: brazilianRows(h.Rows)}
+	if h.Type == "credit" {
+		same.Type, same.Subtype = "CREDIT", "CREDIT_CARD"
+	}
+	return same
 }
 
 func brazilianRows(rows []plaid.Row) (same []pluggy.Row) {
@@ -277,13 +282,53 @@ func (b *savings) ask() {
 		b.do(func(p *plaid.Bank) error { return p.Fail(p.Items()[0].ID, "ITEM_LOGIN_REQUIRED", "") })
 		return
 	}
+	b.onItem(func(p *pluggy.Bank, item string) error { return p.Fail(item, "INVALID_CREDENTIALS", "") })
+}
+
+// expire lets the consent of the customer end.
+func (b *savings) expire(at time.Time) {
+	b.w.t.Helper()
+	if !b.brazilian() {
+		b.do(func(p *plaid.Bank) error { return p.ExpireConsent(p.Items()[0].ID, at) })
+		return
+	}
+	b.onItem(func(p *pluggy.Bank, item string) error { return p.ExpireConsent(item, at) })
+}
+
+// onItem changes something of the only connection, in Brazil.
+func (b *savings) onItem(change func(p *pluggy.Bank, item string) error) {
+	b.w.t.Helper()
 	conns, err := store.Connections.Find(b.w.t.Context(), b.w.documents(), store.Query{})
 	b.w.must(err)
 	b.w.must(b.w.pluggy.Do(func(p *pluggy.Bank) error {
-		err := p.Fail(conns[0].Item, "INVALID_CREDENTIALS", "")
-		p.Announce()
+		defer p.Announce()
+		return change(p, conns[0].Item)
+	}))
+}
+
+// open opens one more account for the customer.
+func (b *savings) open(h plaid.Holding) {
+	b.w.t.Helper()
+	if !b.brazilian() {
+		b.do(func(p *plaid.Bank) error {
+			_, err := p.OpenAccount(b.id, customer, h)
+			return err
+		})
+		return
+	}
+	b.w.must(b.w.pluggy.Do(func(p *pluggy.Bank) error {
+		_, err := p.OpenAccount(b.connector, customer, brazilianHolding(h))
 		return err
 	}))
+}
+
+// hesitate makes the bank give its transactions late, once.
+func (b *savings) hesitate(by time.Duration) {
+	if !b.brazilian() {
+		b.w.plaid.AddFault(plaid.Fault{Path: "/transactions/sync", Kind: plaid.FaultSlow, DelayMillis: int(by.Milliseconds()), Times: 1})
+		return
+	}
+	b.w.pluggy.AddFault(pluggy.Fault{Path: "/v2/transactions", Kind: pluggy.FaultSlow, DelayMillis: int(by.Milliseconds()), Times: 1})
 }
 
 // documents opens the functions' documents a second time.

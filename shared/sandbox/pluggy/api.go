@@ -62,7 +62,7 @@ func (s *Server) authRoutes() {
 		if err := s.checkOptions(in.Options); err != nil {
 			return nil, err
 		}
-		token, err := s.signer.connectToken(c.client, connectToken{uuid.NewString(), in.ItemID, in.Options}, c.now)
+		token, err := s.signer.connectToken(c.client, connectToken{ID: uuid.NewString(), Item: in.ItemID, Options: in.Options}, c.now)
 		return map[string]any{"accessToken": token}, err
 	})
 }

@@ -78,6 +78,8 @@ type connectToken struct {
 	ID      string
 	Item    string // of update mode
 	Options ItemOptions
+
+	expires time.Time // sealed by the token around it
 }
 
 // claims of an API key; a connect token has data too.
@@ -123,6 +125,6 @@ func (s *signer) read(given string, now time.Time) (client string, token *connec
 	if err != nil {
 		return "", nil, errors.New("sealed options cannot be read")
 	}
-	token = new(connectToken)
+	token = &connectToken{expires: c.ExpiresAt.Time}
 	return c.ClientID, token, json.Unmarshal(text, token)
 }

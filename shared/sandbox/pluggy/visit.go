@@ -161,6 +161,10 @@ func (s *Server) act(v *visit, f url.Values, base string) {
 		return
 	case f.Get("step") != v.step:
 		return
+	case v.client != "" && !now.Before(v.token.expires):
+		v.bank = nil // nothing can be tried again with this token
+		v.fail("INVALID_TOKEN", "The connect token is invalid or expired")
+		return
 	}
 	v.code, v.message = "", ""
 	switch v.step {
