@@ -11,15 +11,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/accessibility"
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -140,12 +144,26 @@ func (b *window) accessible(name string) {
 	}
 }
 
-// axe runs the script apart from the page's own, so that neither sees the other.
+// axe looks at the page and at what is shown in frames over it.
 func (b *window) axe(source string) (violations []violation) {
 	b.t.Helper()
 	tree, err := chromedp.Call(b.soon(), page.GetFrameTree, chromedp.Void{})
 	b.try("find the page", err)
-	apart, err := chromedp.Call(b.soon(), page.CreateIsolatedWorld, page.CreateIsolatedWorldParams{FrameID: tree.FrameTree.Frame.ID, WorldName: "axe"})
+	var look func(*page.FrameTree)
+	look = func(at *page.FrameTree) {
+		violations = append(violations, b.axeIn(at.Frame.ID, source)...)
+		for _, inner := range at.ChildFrames {
+			look(inner)
+		}
+	}
+	look(tree.FrameTree)
+	return violations
+}
+
+// axeIn runs the script in one frame, apart from the page's own, so that neither sees the other.
+func (b *window) axeIn(frame cdp.FrameID, source string) (violations []violation) {
+	b.t.Helper()
+	apart, err := chromedp.Call(b.soon(), page.CreateIsolatedWorld, page.CreateIsolatedWorldParams{FrameID: frame, WorldName: "axe"})
 	b.try("make room for axe-core", err)
 	run := func(expression string) []byte {
 		r, err := chromedp.Call(b.soon(), runtime.Evaluate, runtime.EvaluateParams{
@@ -159,7 +177,7 @@ func (b *window) axe(source string) (violations []violation) {
 	}
 	run(source + "; true")
 	found := run(`axe.run(document, {
-		runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"],
+		runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"], iframes: false,
 	}).then((r) => r.violations)`)
 	b.try("read what axe-core found", json.Unmarshal(found, &violations))
 	return violations
@@ -207,4 +225,35 @@ func (b *window) html(c control) string {
 		return err.Error()
 	}
 	return text
+}
+
+func TestWhatKeepsPeopleOutIsFoundOnThePageAndInFrames(t *testing.T) {
+	t.Parallel()
+	source, err := axeSource()
+	if err != nil {
+		t.Skipf("left out: %v", err)
+	}
+	const nameless = `<!doctype html><html lang="en"><title>Nameless</title><main><h1>Nameless</h1><button><svg></svg></button></main>`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		if r.URL.Path == "/frame" {
+			io.WriteString(w, nameless)
+		} else {
+			io.WriteString(w, nameless+`<iframe title="inner" src="/frame"></iframe>`)
+		}
+	}))
+	defer server.Close()
+	b := newWorld(t).person(look{}).open(server.URL)
+	wait(t, "two nameless buttons are found", func() string {
+		found := 0
+		for _, v := range b.axe(source) {
+			if v.ID == "button-name" {
+				found += len(v.Nodes)
+			}
+		}
+		if found != 2 {
+			return fmt.Sprintf("%d are", found)
+		}
+		return ""
+	}, b.window)
 }
