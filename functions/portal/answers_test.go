@@ -194,6 +194,24 @@ func TestSavingAgainKeepsWhatIsLeftOut(t *testing.T) {
 	}
 }
 
+func TestABankIsShownByItsIDAndMayBeKeptForADay(t *testing.T) {
+	w := newWorld(t)
+	const good = "/portal/bank?provider=scripted&country=US&id=i1"
+	var b portal.Bank
+	out := w.call(asked(t.Context(), http.MethodGet, good, ""), 200, &b)
+	if kept := out.Header().Get("Cache-Control"); b.Name != "First Bank" || b.Logo == "" || kept != "private, max-age=86400" {
+		t.Errorf("%+v, kept %q", b, kept)
+	}
+	for _, path := range []string{"/portal/bank?provider=scripted&country=US&id=i9", "/portal/bank?provider=nobody&country=US&id=i1"} {
+		out := w.call(asked(webtest.Bad(t.Context()), http.MethodGet, path, ""), 404, nil)
+		if kept := out.Header().Get("Cache-Control"); kept != "no-store" {
+			t.Errorf("%s: a refusal is kept, %q", path, kept)
+		}
+	}
+	w.bank.down = &bank.Error{Kind: bank.Retry, Code: "X"}
+	w.call(asked(webtest.Bad(t.Context()), http.MethodGet, good, ""), 503, nil)
+}
+
 func TestNamesOfNewAccountsAreThoseThatAPersonSees(t *testing.T) {
 	w := newWorld(t)
 	c := w.connected()

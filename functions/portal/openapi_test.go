@@ -64,6 +64,7 @@ var operations = map[string]operation{
 	"GET /portal/attention":    {portal.OfIntegration{}, answers(portal.Attention{})},
 	"GET /portal/countries":    {portal.Nothing{}, answers(portal.Countries{})},
 	"GET /portal/banks":        {portal.Search{}, answers(portal.Banks{})},
+	"GET /portal/bank":         {portal.OfBank{}, answers(portal.Bank{})},
 	"GET /portal/books":        {portal.Nothing{}, answers(portal.BookList{})},
 	"GET /portal/book":         {portal.OfBook{}, answers(portal.Book{})},
 	"POST /portal/sync":        {portal.SyncNow{}, map[int]any{202: portal.Asked{}}},

@@ -226,7 +226,7 @@ type Config struct {
 	Providers []Provider `json:"providers"`
 	Support   string     `json:"support"` // e-mail address
 	Privacy   string     `json:"privacy"` // URL of the privacy policy
-	Book      string     `json:"book"`    // URL of a Book as people see it; {book} stands for its id
+	Book      string     `json:"book"`    // URL of a Book's transactions as people see them; {book} stands for its id
 }
 
 // Functions are the URLs of the functions that pages call; no slash at the end.

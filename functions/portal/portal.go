@@ -40,7 +40,7 @@ type Portal struct {
 	Functions Functions
 	Support   string // e-mail address to which people turn
 	Privacy   string // URL of the privacy policy
-	Book      string // URL of a Book as people see it; {book} stands for its id
+	Book      string // URL of a Book's transactions as people see them; {book} stands for its id
 	Now       func() time.Time
 }
 
@@ -58,6 +58,7 @@ func (p *Portal) Handler() http.Handler {
 	mux.Handle("/attention", web.Get(p.Edge, "portal/attention", p.attention))
 	mux.Handle("/countries", web.Get(p.Edge, "portal/countries", p.countries))
 	mux.Handle("/banks", web.Get(p.Edge, "portal/banks", p.banks))
+	mux.Handle("/bank", web.Get(p.Edge, "portal/bank", p.bank))
 	mux.Handle("/books", web.Get(p.Edge, "portal/books", p.books))
 	mux.Handle("/book", web.Get(p.Edge, "portal/book", p.book))
 	mux.Handle("/sync", web.Post(p.Edge, "portal/sync", p.sync))
@@ -335,6 +336,36 @@ func (p *Portal) banks(ctx context.Context, _ caller.Caller, r Search) (Banks, e
 	}
 	slices.SortStableFunc(list.Banks, func(a, b Bank) int { return strings.Compare(a.Provider, b.Provider) })
 	return list, nil
+}
+
+// OfBank names a bank.
+type OfBank struct {
+	Provider string `json:"provider"`
+	Country  string `json:"country"`
+	ID       string `json:"id"`
+}
+
+// Keep is a day: names and logos seldom change, and providers limit how often they tell them.
+func (Bank) Keep() time.Duration { return 24 * time.Hour }
+
+// bank shows one bank, for pages that have its id from a connection and no logo, which is stored nowhere.
+func (p *Portal) bank(ctx context.Context, _ caller.Caller, r OfBank) (Bank, error) {
+	d, served := p.Banks[r.Provider]
+	if !served {
+		return Bank{}, noBank()
+	}
+	found, err := d.Institution(ctx, r.Country, r.ID)
+	if errors.Is(err, bank.ErrNotFound) {
+		return Bank{}, noBank().Because(err)
+	}
+	if err != nil {
+		return Bank{}, access.ExplainBank(err)
+	}
+	return Bank{found, r.Provider}, nil
+}
+
+func noBank() *web.Problem {
+	return web.NotFound("There is no such bank, or it can no longer be connected.")
 }
 
 // Book is a Book as the page shows it.

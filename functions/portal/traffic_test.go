@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,7 @@ func (silent) Publish(context.Context, events.Topic, events.Message) error { ret
 type scriptedBank struct {
 	left                  bool
 	begin, item, exchange error
+	down                  error // of what is asked of the directory by an id
 }
 
 func (*scriptedBank) Name() string        { return "scripted" }
@@ -173,6 +175,18 @@ func (*scriptedBank) Institutions(context.Context, string, string) ([]bank.Insti
 		{ID: "i1", Name: "First Bank", Country: "US", URL: "https://bank.example", Colour: "#0e3e6b", Logo: "data:image/png;base64,iVBORw0KGgo=", Health: "down"},
 		{ID: "i2", Name: "Second Bank"},
 	}, nil
+}
+
+func (s *scriptedBank) Institution(ctx context.Context, country, id string) (bank.Institution, error) {
+	if s.down != nil {
+		return bank.Institution{}, s.down
+	}
+	banks, err := s.Institutions(ctx, country, "")
+	i := slices.IndexFunc(banks, func(b bank.Institution) bool { return b.ID == id })
+	if err == nil && i < 0 {
+		return bank.Institution{}, &bank.Error{Kind: bank.Permanent, Code: "X", Err: bank.ErrNotFound}
+	}
+	return banks[i], err
 }
 
 func (s *scriptedBank) Begin(_ context.Context, b bank.Begin) (bank.Begun, error) {
@@ -301,6 +315,7 @@ func TestTheWholeWayIsAsTheDocumentSays(t *testing.T) {
 	w.walkThroughAuth()
 	w.get("/portal/countries", nil)
 	w.get("/portal/banks?country=US&q=first", nil)
+	w.get("/portal/bank?provider=scripted&country=US&id=i1", nil)
 	w.get("/portal/books", nil)
 	w.get("/portal/book?book=b1", nil)
 	c := w.connected()

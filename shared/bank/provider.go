@@ -199,6 +199,8 @@ type Directory interface {
 	Countries() []string
 	// Institutions searches the banks of a country; an empty query gives the best known. At most 50.
 	Institutions(ctx context.Context, country, query string) ([]Institution, error)
+	// Institution is the bank of a country that has this id. ErrNotFound where there is none.
+	Institution(ctx context.Context, country, id string) (Institution, error)
 	// Front is what the provider brings to our page. It never changes.
 	Front() Front
 }

@@ -46,7 +46,8 @@ type Config struct {
 	SupportEmail string `env:"SUPPORT_EMAIL, default=support@bkper.com" for:"portal"`       // to which the page sends people
 	PrivacyURL   string `env:"PRIVACY_URL, default=https://bkper.com/privacy" for:"portal"` // of the policy that people agree to
 
-	// BookURL is where people see a Book, in which {book} stands for its id.
+	// BookURL is where people see the transactions of a Book, in which {book} stands for its id; with a slash and a
+	// transaction's id behind, where they see that one.
 	BookURL string `env:"BOOK_URL, default=https://bkper.app/books/{book}/transactions" for:"portal"`
 
 	// Google Cloud. With a project, documents, tokens and events are kept in Firestore, Secret Manager and Pub/Sub.

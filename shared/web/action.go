@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,6 +24,9 @@ const (
 
 // Statuser is a response that chooses its own HTTP status; others are 200.
 type Statuser interface{ Status() int }
+
+// Keeper is a response that its caller's browser may keep for a while; others are not kept at all.
+type Keeper interface{ Keep() time.Duration }
 
 // Post makes a handler of an action: POST of a JSON object, answered with JSON. The caller is verified first, and the
 // object must fit Req strictly: members that Req has not, members twice, members that are null, trailing data, invalid
@@ -73,6 +77,9 @@ func action[Req, Resp any](e *Edge, route string, do func(context.Context, calle
 		resp, err := do(r.Context(), who, req)
 		if err != nil {
 			return err
+		}
+		if k, ok := any(resp).(Keeper); ok {
+			w.Header().Set("Cache-Control", fmt.Sprintf("private, max-age=%d", int(k.Keep().Seconds())))
 		}
 		return JSON(w, statusOf(resp), resp)
 	}

@@ -1,6 +1,8 @@
 package browsertest
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,5 +146,57 @@ func TestAConsentThatEndsSoonSaysWhen(t *testing.T) {
 		b.says("Expires in 3 days")
 		b.says("Your consent at Ending Soon Bank ends soon.")
 		b.accessible(w.at("expiring"))
+	})
+}
+
+func TestTheBankOfAConnectionIsKnownByItsLogo(t *testing.T) {
+	everywhere(t, func(t *testing.T, w place) {
+		book := w.newBook("Logos")
+		bank := w.bank("Logo Bank", checking(row(5, "1", "A")))
+		b := w.person(look{}).enter(book, clientEmail)
+		b.connect(bank)
+		b.shows("logo", bank.name)
+		b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
+		b.section("Book Integrations")
+		b.shows("logo", "Everyday ••0001 to Bank Account")
+		b.reload()
+		b.shows("logo", "Everyday ••0001 to Bank Account")
+	})
+}
+
+// shows waits until a picture of a class shows in an article.
+func (b screen) shows(class, article string) {
+	b.t.Helper()
+	wait(b.t, "a picture shows in "+article, func() string {
+		found, err := b.all("article", article)
+		if err != nil || len(found) != 1 {
+			return fmt.Sprintf("there are %d such articles (%v)", len(found), err)
+		}
+		there, err := on[bool](b.window, found[0].node, `function(name) { const i = this.querySelector("img." + name); return !!i && i.complete && i.naturalWidth > 0; }`, class)
+		if err != nil {
+			return err.Error()
+		}
+		if !there {
+			return "it has none"
+		}
+		return ""
+	}, b.window)
+}
+
+func TestAnAddressOfABankCanBeOpenedByItself(t *testing.T) {
+	everywhere(t, func(t *testing.T, w place) {
+		bank := w.bank("Bookmarked Bank", checking(row(5, "1", "A")))
+		b := w.person(look{}).enter(w.newBook("Bookmarks"), clientEmail)
+		b.choose(w.country(), bank)
+		b.reload()
+		b.get("heading", "Connect Bookmarked Bank")
+		at := b.toBank(bank, "Continue")
+		at.find(bank)
+		at.password(bank, true)
+		at.share(bank)
+		b.get("heading", "Bookmarked Bank is connected")
+		b.goTo(b.address()[:strings.Index(b.address(), "#")] + "#/banks/US/nobody/ins_0")
+		b.says("That is not there any more")
+		b.click("link", "Banks – United States")
 	})
 }

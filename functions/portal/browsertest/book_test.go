@@ -7,7 +7,7 @@ import (
 )
 
 func TestTheBookIsOneClickAwayFromWhatFeedsIt(t *testing.T) {
-	w := newWorld(t, func(env map[string]string) { env["BOOK_URL"] = env["BKPER_API_URL"] + "/book/{book}" })
+	w := newWorld(t)
 	book := w.newBook("Near")
 	bank := w.bank("Near Bank", checking(row(5, "4.50", "COFFEE")))
 	b := w.person(look{}).enter(book, clientEmail)

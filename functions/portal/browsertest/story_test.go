@@ -398,5 +398,7 @@ func TestWhatDiffersFromTheBankIsShown(t *testing.T) {
 		b.says("Changed at the bank")
 		b.says(map[bool]string{true: "-R$12.00", false: "-$12.00"}[w.brazilian])
 		b.accessible(w.at("transactions to look at"))
+		record := b.popup(func() { b.click("link", "Open its record of …") })
+		record.get("heading", "Edit POSTED")
 	})
 }

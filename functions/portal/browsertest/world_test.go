@@ -172,7 +172,7 @@ func (w *world) environment() map[string]string {
 		"PLUGGY_URL": w.url + "/sandbox/pluggy", "PLUGGY_WIDGET_URL": w.url + "/sandbox/pluggy/pluggy-connect/latest/pluggy-connect.js",
 		"GOOGLE_CLIENT_ID": googleClient, "GOOGLE_CLIENT_SECRET": sandboxSecret, "GOOGLE_AUTH_URL": at + "/o/oauth2/v2/auth",
 		"GOOGLE_TOKEN_URL": at + "/token", "GOOGLE_TOKENINFO_URL": at + "/tokeninfo", "GOOGLE_CERTS_URL": at + "/oauth2/v3/certs",
-		"BKPER_API_URL": w.url + "/sandbox/bkper",
+		"BKPER_API_URL": w.url + "/sandbox/bkper", "BOOK_URL": w.url + "/sandbox/bkper/book/{book}/transactions",
 	}
 }
 

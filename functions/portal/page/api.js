@@ -79,11 +79,11 @@ async function call(url, options, tries = 2) {
   }
 }
 
-// get reads a list of the portal.
-export function get(list, query = {}) {
+// get reads a list of the portal; options are those of fetch.
+export function get(list, query = {}, options = {}) {
   const url = new URL(`${urls.portal}/${list}`);
   for (const [name, value] of Object.entries(query)) if (value) url.searchParams.set(name, value);
-  return call(url, {});
+  return call(url, options);
 }
 
 // post calls an action, such as "connect/complete".

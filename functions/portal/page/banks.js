@@ -154,11 +154,7 @@ const chosen = (provider, id) => {
 
 function privacy(code, provider, id) {
   const bank = chosen(provider, id);
-  if (!bank) { // the address was opened by itself
-    if (!state.banks[`${code} `]) find(code, '');
-    if (!state.banks[`${code} `] || state.banks[`${code} `].reading) return [heading(t('banks')), spinner(t('loading'))];
-    return banksOf(code);
-  }
+  if (!bank) return alone(code, provider, id);
   const mine = state.connections?.filter((c) => c.institution_id === id && c.provider === provider) ?? [];
   const widget = providerOf(provider)?.widget;
   return [
@@ -175,6 +171,25 @@ function privacy(code, provider, id) {
       button(t('privacy.continue'), () => connect({ book: openBook(), country: code, provider, bank }), { kind: 'primary' }),
       link(t('cancel'), to('banks', code), { class: 'button' })),
   ];
+}
+
+// alone is for an address that was opened by itself, so that the bank was never in a list.
+function alone(code, provider, id) {
+  const key = `${code} ${provider} ${id}`;
+  if (!state.banks[key]) findOne(key, { country: code, provider, id });
+  const problem = state.banks[key]?.problem;
+  if (!problem) return [heading(t('banks')), spinner(t('loading'))];
+  return [back(to('banks', code), t('banks.in', { country: nameOf(code) })), heading(t('banks')), refusal(problem, '')];
+}
+
+async function findOne(key, one) {
+  state.banks[key] = { reading: true };
+  try {
+    const bank = await get('bank', one);
+    change({ banks: { ...state.banks, [key]: { list: [bank] } } });
+  } catch (problem) {
+    change({ banks: { ...state.banks, [key]: { problem } } });
+  }
 }
 
 const already = (connection) =>

@@ -4,7 +4,7 @@ import { h } from './dom.js';
 import { ago, daysUntil, has, moment, t } from './text.js';
 import { post } from './api.js';
 import { act, adds, bookName, change, edits, hurry, linkOf, note, openBook, place, reload, state, to } from './state.js';
-import { badge, button, confirm, contact, heading, link, monogram, notice, outcome, refusal, spinner, toBook } from './ui.js';
+import { badge, button, confirm, contact, heading, link, mark, notice, outcome, refusal, spinner, toBook } from './ui.js';
 import { label, open, progress } from './link.js';
 import { addAccounts, reconnect, visiting } from './visit.js';
 
@@ -46,7 +46,7 @@ function card(c) {
   const thing = thingOf(c);
   const busy = Boolean(state.busy[thing]);
   return h('article', { class: 'card', key: c.id, 'aria-label': c.institution },
-    h('header', null, monogram(c.institution, c.colour),
+    h('header', null, mark(c.institution, c),
       h('div', null, h('h2', null, c.institution), h('p', { class: 'small' }, read(c))),
       badge(c.status, statusOf(c))),
     c.status === 'connected' ? null : notice(c.status === 'disconnected' || c.status === 'stopping' ? '' : 'warn', h('p', null, messageOf(c)), ['needs_you', 'bank_unavailable'].includes(c.status) ? h('p', null, contact(c.institution, { code: c.status })) : null),

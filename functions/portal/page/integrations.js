@@ -4,7 +4,7 @@ import { h } from './dom.js';
 import { ago, amount, day, has, t } from './text.js';
 import { post } from './api.js';
 import { act, change, connectionOf, edits, hurry, loadAttention, loadIntegrations, note, openBook, place, reload, state, to } from './state.js';
-import { badge, button, confirm, heading, icon, link, monogram, notice, outcome, refusal, spinner, toBook } from './ui.js';
+import { badge, button, confirm, heading, icon, link, mark, notice, outcome, refusal, spinner, toBook, toRecord } from './ui.js';
 import { accounts, resting, statusOf, sync } from './connections.js';
 import { label, open, progress } from './link.js';
 
@@ -33,7 +33,7 @@ const empty = (offered) =>
 // shared is a connection of somebody else: its accounts and status, and nothing private.
 const shared = (c) =>
   h('article', { class: 'card', key: c.id, 'aria-label': c.institution },
-    h('header', null, monogram(c.institution, c.colour), h('div', null, h('h3', null, c.institution), h('p', { class: 'small' }, t('offered.by'))), badge(c.status, statusOf(c))),
+    h('header', null, mark(c.institution, c), h('div', null, h('h3', null, c.institution), h('p', { class: 'small' }, t('offered.by'))), badge(c.status, statusOf(c))),
     c.status === 'needs_you' ? notice('warn', h('p', null, t('integration.needs_owner.detail', { bank: c.institution }))) : null,
     accounts(c));
 
@@ -44,7 +44,7 @@ function card(i, here) {
   const busy = Boolean(state.busy[thing]);
   const title = t('integrations.title', { account: label(i), to: i.account_name });
   return h('article', { class: here ? 'card here' : 'card', key: i.id, id: `i-${i.id}`, 'aria-label': title },
-    h('header', null, monogram(i.institution, connectionOf(i.connection)?.colour),
+    h('header', null, mark(i.institution, connectionOf(i.connection)),
       h('div', null, h('h2', { class: 'flow' }, h('span', null, label(i)), icon('right'), h('span', null, i.account_name)), h('p', { class: 'small' }, [i.institution, i.currency].join(' · '))),
       badge(i.status, t(`integration.${i.status}`))),
     ['live', 'importing'].includes(i.status) ? null : notice(i.status === 'paused' ? '' : 'warn', h('p', null, messageOf(i))),
@@ -105,7 +105,8 @@ function table(i, rows) {
   if (!rows.length) return h('p', { class: 'hint' }, t('attention.none'));
   return h('ul', { class: 'rows' }, rows.map((r, n) => h('li', { key: n }, h('div', { class: 'row' },
     h('div', { class: 'when' }, r.date ? day(r.date) : '–', h('br'), r.amount ? h('span', { class: 'amount' }, amount(r.direction === 'out' ? `-${r.amount}` : r.amount, i.currency)) : null),
-    h('div', { class: 'grow' }, h('strong', null, t(`reason.${r.reason}`)), h('p', { class: 'small' }, has(`reason.${r.reason}.detail`) ? t(`reason.${r.reason}.detail`) : r.message))))));
+    h('div', { class: 'grow' }, h('strong', null, t(`reason.${r.reason}`)), h('p', { class: 'small' }, has(`reason.${r.reason}.detail`) ? t(`reason.${r.reason}.detail`) : r.message),
+      r.record ? h('p', { class: 'small' }, toRecord(t('attention.record'), r.record, { 'aria-label': t('attention.record.of', { date: day(r.date) }) })) : null)))));
 }
 
 // What is asked before something ends, or begins again.

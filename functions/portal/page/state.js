@@ -12,6 +12,7 @@ export const state = {
   bookProblem: null,
   countries: null,
   banks: {}, // what was found, by country and query
+  logos: {}, // of the banks of connections, by provider and id; '' where none is known
   connections: null,
   integrations: null, // of the open Book: {integrations, offered, former}
   attention: {}, // by integration
@@ -67,6 +68,7 @@ export async function loadBook() {
   try {
     const [book, integrations] = await Promise.all([get('book', { book: id }), get('integrations', { book: id })]);
     if (id === openBook()) change({ book, integrations });
+    loadLogos(integrations.offered);
   } catch (problem) {
     if (id === openBook()) change({ bookProblem: problem });
   }
@@ -77,10 +79,30 @@ export async function loadIntegrations() {
   if (!id) return;
   const integrations = await get('integrations', { book: id });
   if (id === openBook()) change({ integrations });
+  loadLogos(integrations.offered);
 }
 
 export async function loadConnections() {
-  change({ connections: (await get('connections')).connections });
+  const { connections } = await get('connections');
+  change({ connections });
+  loadLogos(connections);
+}
+
+const bankOf = (connection) => `${connection.provider} ${connection.institution_id}`;
+
+export const logoOf = (connection) => state.logos[bankOf(connection)] ?? '';
+
+// loadLogos asks once for each bank that is not known yet; browsers keep the answer for a day. A bank without a logo has its
+// letter.
+function loadLogos(connections) {
+  for (const c of connections) {
+    const bank = bankOf(c);
+    if (bank in state.logos) continue;
+    state.logos[bank] = '';
+    get('bank', { provider: c.provider, country: c.country, id: c.institution_id }, { cache: 'default' })
+      .then(({ logo }) => change({ logos: { ...state.logos, [bank]: logo ?? '' } }))
+      .catch(() => {});
+  }
 }
 
 export async function loadCountries() {

@@ -3,7 +3,7 @@
 import { h } from './dom.js';
 import { has, plain, t } from './text.js';
 import { loginURL } from './api.js';
-import { state } from './state.js';
+import { logoOf, state } from './state.js';
 
 const icons = {
   apps: 'M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h6v6h-6z',
@@ -27,9 +27,14 @@ export const button = (label, onclick, { kind = '', busy = false, disabled = fal
 
 export const link = (label, href, props = {}) => h('a', { href, ...props }, label);
 
+const bookURL = () => state.config.book.replace('{book}', encodeURIComponent(state.book.id));
+const outside = { target: '_blank', rel: 'noopener' };
+
 // toBook leads to the open Book itself, in Bkper.
-export const toBook = (label, props) =>
-  link(label, state.config.book.replace('{book}', encodeURIComponent(state.book.id)), { target: '_blank', rel: 'noopener', ...props });
+export const toBook = (label, props) => link(label, bookURL(), { ...outside, ...props });
+
+// toRecord leads to a transaction of the open Book.
+export const toRecord = (label, id, props) => link(label, `${bookURL()}/${encodeURIComponent(id)}`, { ...outside, ...props });
 
 // heading is the one of a section. It takes the focus when the section opens, so that a screen reader begins there.
 export const heading = (text) => h('h1', { tabindex: '-1', key: text }, text);
@@ -84,12 +89,16 @@ export function say(text) {
   document.getElementById('said').textContent = said;
 }
 
-// monogram stands for a bank whose logo is not at hand.
-export const monogram = (name, colour) =>
+// monogram stands for a bank without a logo.
+const monogram = (name, colour) =>
   h('span', { class: 'logo monogram', 'aria-hidden': 'true', css: colour ? { '--bank': colour } : {} }, [...name.replace(/^(the|banco|banca|banque|bank) /i, '')][0]?.toUpperCase() ?? '?');
 
+// logo is that of a bank; alt is empty because the bank's name stands beside it.
 export const logo = (bank) =>
   bank.logo ? h('img', { class: 'logo', src: bank.logo, alt: '', loading: 'lazy', width: 40, height: 40 }) : monogram(bank.name, bank.colour);
+
+// mark is the logo of a connection's bank.
+export const mark = (name, connection) => logo({ name, colour: connection?.colour, logo: connection && logoOf(connection) });
 
 let before = []; // where the focus was when a dialog opened, and around it
 

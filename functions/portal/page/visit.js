@@ -214,7 +214,7 @@ export function visiting() {
 const leave = () => button(t('cancel'), stop);
 
 const views = {
-  starting: (visit, bank) => [heading(t('visit.opening', { bank })), spinner(t('visit.starting')), h('p', { class: 'actions' }, leave())],
+  starting: (visit, bank) => [heading(t('visit.opening', { bank })), spinner(t(visit.module ? 'visit.starting.widget' : 'visit.starting')), h('p', { class: 'actions' }, leave())],
   open: (visit, bank) => [
     heading(t('visit.open', { bank })), spinner(t('visit.open.detail', { bank })),
     h('p', { class: 'actions' }, opener(visit, t('visit.again')), leave()), trouble(bank),

@@ -133,7 +133,7 @@ func (w *World) Env(env func(variable string) string) map[string]string {
 		d["GOOGLE_TOKENINFO_URL"], d["GOOGLE_CERTS_URL"] = at+"/tokeninfo", at+"/oauth2/v3/certs"
 	}
 	if sandbox("BKPER_API_URL") {
-		d["BKPER_API_URL"], d["BOOK_URL"] = w.URL+"/sandbox/bkper", w.URL+"/sandbox/bkper/book/{book}"
+		d["BKPER_API_URL"], d["BOOK_URL"] = w.URL+"/sandbox/bkper", w.URL+"/sandbox/bkper/book/{book}/transactions"
 	}
 	return d
 }

@@ -18,6 +18,7 @@ import (
 var directory = []Check{
 	{"the provider has a name and countries", nameAndCountries},
 	{"banks are found by name, and are at most 50", banksFound},
+	{"a bank is found by its id as it is by its name", bankByID},
 	{"a country that is not served has no banks", noBanksElsewhere},
 }
 
@@ -73,7 +74,34 @@ func banksFound(ctx context.Context, h Harness) error {
 	return nil
 }
 
-var colours = regexp.MustCompile(`^(#[0-9a-f]{6})?$`)
+func bankByID(ctx context.Context, h Harness) error {
+	banks, err := h.Provider.Institutions(ctx, h.Country, h.Query)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(banks, func(b bank.Institution) bool { return b.ID == h.Institution })
+	if i < 0 {
+		return fmt.Errorf("%q does not find %s", h.Query, h.Institution)
+	}
+	found, err := h.Provider.Institution(ctx, h.Country, h.Institution)
+	if err != nil {
+		return err
+	}
+	if diff := cmp.Diff(banks[i], found); diff != "" {
+		return fmt.Errorf("by its id it is another one (-by name +by id):\n%s", diff)
+	}
+	for _, asked := range []struct{ country, id string }{{h.Country, ""}, {h.Country, "999999999"}, {h.Country, "../x?y=z#"}, {"ZZ", h.Institution}} {
+		if found, err := h.Provider.Institution(ctx, asked.country, asked.id); !errors.Is(err, bank.ErrNotFound) || bank.KindOf(err) != bank.Permanent {
+			return fmt.Errorf("%s %q gives %q, %v", asked.country, asked.id, found.Name, err)
+		}
+	}
+	return nil
+}
+
+var (
+	colours = regexp.MustCompile(`^(#[0-9a-f]{6})?$`)
+	logos   = regexp.MustCompile(`^$|^data:image/|^https://|^http://(localhost|127\.0\.0\.1|\[::1\])[:/]`)
+)
 
 func presentable(b bank.Institution) error {
 	switch {
@@ -81,7 +109,7 @@ func presentable(b bank.Institution) error {
 		return fmt.Errorf("a bank without an id or a name: %q %q", b.ID, b.Name)
 	case !colours.MatchString(b.Colour):
 		return fmt.Errorf("%s has the colour %q", b.ID, b.Colour)
-	case b.Logo != "" && !strings.HasPrefix(b.Logo, "data:image/") && !strings.HasPrefix(b.Logo, "https://"):
+	case !logos.MatchString(b.Logo):
 		return fmt.Errorf("%s has a logo that a page cannot show", b.ID)
 	case b.URL != "" && !strings.HasPrefix(b.URL, "https://") && !strings.HasPrefix(b.URL, "http://"):
 		return fmt.Errorf("%s has the address %q", b.ID, b.URL)

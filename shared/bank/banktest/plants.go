@@ -124,6 +124,7 @@ var plants = []Plant{
 	{Name: "accounts without a currency", Caught: "a session leads the person to the bank and back with an item", wrap: onItem(func(i *bank.Item) {
 		i.Accounts[0].Currency = ""
 	})},
+	{Name: "one bank for another", Caught: "a bank is found by its id as it is by its name", wrap: func(p bank.Provider) bank.Provider { return confuses{p} }},
 	{Name: "too many banks", Caught: "banks are found by name, and are at most 50", wrap: func(p bank.Provider) bank.Provider { return crowded{p} }},
 
 	{Name: "the body is not compared", Caught: "a webhook whose body was touched is refused", needs: func(h Harness) bool { return h.Signed },
@@ -318,6 +319,16 @@ func (r repairMakes) Outcome(ctx context.Context, v bank.Visit) (bank.Outcome, e
 		out.Candidates = []bank.Candidate{{Key: "again", Public: secret.New("again")}}
 	}
 	return out, err
+}
+
+// confuses gives the first bank for every id.
+type confuses struct{ bank.Provider }
+
+func (c confuses) Institution(ctx context.Context, country, id string) (bank.Institution, error) {
+	if banks, err := c.Provider.Institutions(ctx, country, ""); err == nil && len(banks) > 0 {
+		return banks[0], nil
+	}
+	return c.Provider.Institution(ctx, country, id)
 }
 
 type crowded struct{ bank.Provider }

@@ -72,6 +72,7 @@ var rules = map[string]rule{
 	"INVALID_PUBLIC_TOKEN": {kind: bank.Permanent},
 	"USER_INPUT_TIMEOUT":   {kind: bank.Permanent},
 
+	unknownInstitution:                    {kind: bank.Permanent, is: bank.ErrNotFound},
 	"INVALID_WEBHOOK_VERIFICATION_KEY_ID": {kind: bank.Permanent, is: bank.ErrNotFound},
 
 	"TRIAL_CONNECTION_LIMIT":            {kind: bank.OurFault},

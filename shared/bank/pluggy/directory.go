@@ -56,7 +56,7 @@ func (c connector) institution() bank.Institution {
 	}
 	return bank.Institution{
 		ID: string(c.ID), Name: string(c.Name), Country: string(c.Country),
-		URL: site(string(c.URL), "https", "http"), Colour: colour(string(c.Colour)), Logo: site(string(c.Image), "https"),
+		URL: site(string(c.URL)), Colour: colour(string(c.Colour)), Logo: picture(string(c.Image)),
 		Health: health[string(c.Health.Value.Status)],
 	}
 }
@@ -122,6 +122,23 @@ func (p *Pluggy) shelf(ctx context.Context) ([]bank.Institution, error) {
 	}
 }
 
+// Institution asks for one bank by its id.
+func (p *Pluggy) Institution(ctx context.Context, country, id string) (bank.Institution, error) {
+	none := &bank.Error{Kind: bank.Permanent, Code: "CONNECTOR_NOT_FOUND", Err: bank.ErrNotFound}
+	if !slices.Contains(countries, country) || !connectors.MatchString(id) {
+		return bank.Institution{}, none
+	}
+	var got connector
+	err := p.do(ctx, call{name: "GET /connectors/{id}", method: http.MethodGet, path: "/connectors/" + id, query: url.Values{"healthDetails": {"true"}}}, &got)
+	if err != nil {
+		return bank.Institution{}, err
+	}
+	if string(got.ID) != id || got.Name == "" || !p.allowed(got) {
+		return bank.Institution{}, none
+	}
+	return got.institution(), nil
+}
+
 func (p *Pluggy) connectors(ctx context.Context, query string) ([]bank.Institution, error) {
 	q := url.Values{"countries": {strings.Join(countries, ",")}, "types": {"PERSONAL_BANK,BUSINESS_BANK"}, "healthDetails": {"true"}}
 	if query != "" {
@@ -150,13 +167,21 @@ func (c connector) gives(product loose) bool {
 	return len(c.Products) == 0 || slices.Contains(c.Products, product)
 }
 
-// site lets pass only what a page may link to or show.
-func site(text string, schemes ...string) string {
+// site lets pass only what a page may link to.
+func site(text string) string {
 	at, err := url.Parse(text)
-	if err != nil || !slices.Contains(schemes, at.Scheme) || at.Host == "" || at.User != nil {
+	if err != nil || (at.Scheme != "https" && at.Scheme != "http") || at.Host == "" || at.User != nil {
 		return ""
 	}
 	return at.String()
+}
+
+// picture lets pass only what a page may show.
+func picture(text string) string {
+	if at, err := url.Parse(text); err != nil || !confidential(at) {
+		return ""
+	}
+	return site(text)
 }
 
 var colours = regexp.MustCompile(`^[0-9a-f]{6}$`)

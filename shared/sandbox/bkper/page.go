@@ -31,6 +31,11 @@ func (v *Server) pageRoutes() {
 	form := func(pattern string, do http.HandlerFunc) { v.mux.Handle("POST "+pattern, ownPages.Handler(do)) }
 	v.mux.HandleFunc("GET /book/{$}", v.booksPage)
 	v.mux.HandleFunc("GET /book/{book}", v.bookPage)
+	// As in Bkper's own page, where a Book opens at its transactions.
+	v.mux.HandleFunc("GET /book/{book}/transactions", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "../"+url.PathEscape(r.PathValue("book")))
+		w.WriteHeader(http.StatusSeeOther)
+	})
 	v.mux.HandleFunc("GET /book/{book}/transactions/{id}", v.transactionPage)
 	form("/book/{book}/transactions/{id}", v.transactionForm)
 	form("/book/{book}/period", v.periodForm)

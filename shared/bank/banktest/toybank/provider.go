@@ -148,6 +148,23 @@ func (p *Provider) Institutions(ctx context.Context, country, query string) ([]b
 	return banks, err
 }
 
+// Institution implements bank.Directory.
+func (p *Provider) Institution(ctx context.Context, country, id string) (bank.Institution, error) {
+	var banks []bank.Institution
+	var err error
+	if slices.Contains(countries, country) {
+		banks, err = p.Institutions(ctx, country, "")
+	}
+	i := slices.IndexFunc(banks, func(b bank.Institution) bool { return b.ID == id })
+	if err == nil && i < 0 {
+		err = &bank.Error{Kind: bank.Permanent, Code: "bank", Err: bank.ErrNotFound}
+	}
+	if err != nil {
+		return bank.Institution{}, err
+	}
+	return banks[i], nil
+}
+
 func (b bankSays) institution(country string) bank.Institution {
 	return bank.Institution{ID: b.ID, Name: b.Name, Country: country}
 }
