@@ -30,6 +30,10 @@ func (c *Connect) keep(ctx context.Context, s *bank.Session, candidates []bank.C
 	if !claimed {
 		return c.forget(ctx, s)
 	}
+	// From here on it does not end with whoever asked, as a person who closes the page: the token is given once, and if nobody
+	// waits for it the item is lost.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Trying.Sub(c.Now()))
+	defer cancel()
 	token, err := c.token(ctx, s, candidate)
 	if err != nil {
 		return err
