@@ -42,6 +42,9 @@ func (c *Connect) keep(ctx context.Context, s *bank.Session, candidates []bank.C
 		return c.forget(ctx, s)
 	}
 	item, err := c.Banks[s.Provider].Item(ctx, token)
+	if err != nil && bank.KindOf(err) == bank.Permanent {
+		return c.undo(ctx, s, token, err)
+	}
 	if err != nil {
 		return fmt.Errorf("read the new item: %w", err)
 	}
@@ -112,4 +115,29 @@ func (c *Connect) giveUp(ctx context.Context, s *bank.Session, refusal error) er
 		end(s, c.Now())
 		return true
 	})
+}
+
+// undo ends an item that was made and can never be read: it would be billed for nobody, and keep the way to its bank busy.
+func (c *Connect) undo(ctx context.Context, s *bank.Session, token secret.String, why error) error {
+	slog.WarnContext(ctx, "a new item cannot be read, and is ended", "session", s.ID, "provider", s.Provider, "code", bank.CodeOf(why))
+	if err := c.Banks[s.Provider].Remove(ctx, token); err != nil {
+		return fmt.Errorf("remove the new item: %w", err)
+	}
+	if err := c.Vault.Destroy(ctx, vault.ConnectionToken(s.Connection)); err != nil {
+		return fmt.Errorf("destroy the token of the new item: %w", err)
+	}
+	err := c.change(ctx, s, func(s *bank.Session) bool {
+		if s.State.Final() {
+			return false
+		}
+		if s.State = bank.Cancelled; !errors.Is(why, bank.ErrGone) {
+			s.Cause = bank.Unreadable
+		}
+		end(s, c.Now())
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	return c.forget(ctx, s)
 }

@@ -33,6 +33,7 @@ type finished struct {
 	asked     int
 	forgets   bool   // the candidate, once an exchange was asked for
 	slow      func() // what happens while an exchange is under way
+	broken    error  // of reading the item
 	removed   []string
 }
 
@@ -63,7 +64,10 @@ func (f *finished) Remove(_ context.Context, token secret.String) error {
 	return nil
 }
 
-func (*finished) Item(context.Context, secret.String) (bank.Item, error) {
+func (f *finished) Item(context.Context, secret.String) (bank.Item, error) {
+	if f.broken != nil {
+		return bank.Item{}, f.broken
+	}
 	return bank.Item{ID: "item", Institution: bank.Institution{ID: "i1"}}, nil
 }
 
@@ -209,6 +213,31 @@ func TestAPersonWhoClosesThePageDuringAnExchangeLosesNothing(t *testing.T) {
 	v.browser = t.Context()
 	if c := v.complete(""); c.State != "kept" || f.asked != 1 || len(f.removed) > 0 {
 		t.Errorf("%+v after %d exchanges, removed %v; %s", c, f.asked, f.removed, &v.log)
+	}
+}
+
+func TestANewItemThatCanNeverBeReadIsEndedAndLeavesTheWayFree(t *testing.T) {
+	gone := &bank.Error{Kind: bank.Permanent, Code: "X", Err: bank.ErrGone}
+	for name, row := range map[string]struct {
+		broken error
+		says   string
+	}{
+		"of a bank that cannot be read": {fault(bank.Permanent), "Import a file"},
+		"gone already":                  {gone, "refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &finished{exchanges: []error{nil}, broken: row.broken}
+			v := newVisit(t, f)
+			for range 2 {
+				if c := v.complete(""); c.State != "cancelled" || !strings.Contains(c.Message, row.says) {
+					t.Errorf("%+v; %s", c, &v.log)
+				}
+			}
+			names, err := v.tokens.List(t.Context(), "", "")
+			if err != nil || len(names) > 0 || len(f.removed) != 1 {
+				t.Errorf("in the vault: %v, %v; removed at the bank: %v", names, err, f.removed)
+			}
+		})
 	}
 }
 
