@@ -210,10 +210,14 @@ func (l *Link) former(ctx context.Context, conn *bank.Connection, account bank.L
 
 // free refuses an integration that another connection still feeds.
 func (l *Link) free(ctx context.Context, i *bank.Integration) error {
+	return free(i, func(id string) (*bank.Connection, error) { return store.Connections.Get(ctx, l.Store, id) })
+}
+
+func free(i *bank.Integration, connection func(id string) (*bank.Connection, error)) error {
 	if i.State == bank.Removed {
 		return nil
 	}
-	other, err := store.Connections.Get(ctx, l.Store, i.Connection)
+	other, err := connection(i.Connection)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
@@ -310,6 +314,11 @@ func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration,
 		}
 		if _, err := linkable(conn, i.Key); err != nil {
 			return err
+		}
+		if old != nil && old.Connection != i.Connection { // it was free when it was found; two may have found it at once
+			if err := free(old, func(id string) (*bank.Connection, error) { return store.Connections.Load(tx, id) }); err != nil {
+				return err
+			}
 		}
 		if conn.Owner != who.Sub && !conn.OfferedTo(i.Book) {
 			return web.Conflict("no_longer_offered", "The connection is no longer offered to this Book. Ask its owner to offer it again.")
