@@ -28,28 +28,15 @@ func (c *Connect) claim(ctx context.Context, s *bank.Session, candidate bank.Can
 			return false, err
 		}
 		claimed, err = c.claimAfter(ctx, s, candidate, hint, others, before)
-		if !errors.Is(err, errOvertaken) {
+		if !errors.Is(err, store.ErrOvertaken) {
 			return claimed, err
 		}
 	}
 }
 
-// turn counts the claims of a user. Each claim needs to know what the user has, which only queries tell; and a query in a
-// transaction locks more than it finds, for a minute where its process dies (Firestore's emulator: all of the collection).
-// So the queries are made before, and the claim is made only if no other was made since.
-type turn struct {
-	Owner string `json:"owner"`
-	No    int64  `json:"no"`
-}
-
-var turns = store.Kind[turn]{Name: "turns", ID: func(t *turn) string { return t.Owner }}
-
-// errOvertaken: another session of the user was claimed since the survey.
-var errOvertaken = errors.New("another session was claimed meanwhile")
-
 // survey is what a user had at the time of a turn, or a little later.
 type survey struct {
-	turn        turn
+	turn        store.Turn
 	sessions    []*bank.Session
 	connections []*bank.Connection
 }
@@ -57,12 +44,7 @@ type survey struct {
 // survey reads the turn first, so that a claim in between shows, and the sessions before the connections: one that is kept in
 // between is found as either.
 func (c *Connect) survey(ctx context.Context, owner string) (v survey, err error) {
-	v.turn.Owner = owner
-	t, err := turns.Get(ctx, c.Store, owner)
-	switch {
-	case err == nil:
-		v.turn = *t
-	case !errors.Is(err, store.ErrNotFound):
+	if v.turn, err = store.TurnOf(ctx, c.Store, owner); err != nil {
 		return v, err
 	}
 	q := store.Query{Field: store.ByOwner, Any: []string{owner}}
@@ -85,15 +67,14 @@ func (c *Connect) claimAfter(ctx context.Context, s *bank.Session, candidate ban
 		if s.State.Final() || (s.State == bank.Exchanging && now.Before(s.Trying)) {
 			return nil
 		}
-		next := turn{s.Owner, before.turn.No + 1}
 		if s.State == bank.Open {
-			if err := before.stillTrue(tx); err != nil {
+			if err := before.turn.Check(tx); err != nil {
 				return err
 			}
 			if err := before.admit(tx, s, candidate); err != nil {
 				return err
 			}
-			err = turns.Put(tx, &next)
+			err = before.turn.Take(tx)
 		}
 		if s.State.Final() {
 			hear(s, hint)
@@ -112,20 +93,6 @@ func (c *Connect) claimAfter(ctx context.Context, s *bank.Session, candidate ban
 		return errors.Join(err, store.Sessions.Put(tx, s))
 	})
 	return claimed, err
-}
-
-func (v survey) stillTrue(tx store.Tx) error {
-	t, err := turns.Load(tx, v.turn.Owner)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		t = &turn{}
-	case err != nil:
-		return err
-	}
-	if t.No != v.turn.No {
-		return errOvertaken
-	}
-	return nil
 }
 
 // exchanging reports whether another session is making an item, of those that match.

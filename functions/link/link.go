@@ -100,6 +100,10 @@ func (l *Link) link(ctx context.Context, who caller.Caller, r Request) (view.Int
 	if err := l.consents(ctx, who); err != nil {
 		return none, err
 	}
+	turn, err := store.TurnOf(ctx, l.Store, "book-"+book.ID)
+	if err != nil {
+		return none, err
+	}
 	former, err := l.former(ctx, conn, account, r)
 	if err != nil {
 		return none, err
@@ -113,7 +117,10 @@ func (l *Link) link(ctx context.Context, who caller.Caller, r Request) (view.Int
 		Account: to.ID, AccountTag: to.Name, Currency: account.Currency, From: from,
 		As: who.Sub, AsEmail: who.Email, State: bank.Live,
 	}
-	e, err := l.save(ctx, who, i, r)
+	e, err := l.save(ctx, who, i, r, turn)
+	if errors.Is(err, store.ErrOvertaken) { // by a save that may have fed the same bank account into this Book
+		return l.link(ctx, who, r)
+	}
 	if err != nil {
 		return none, err
 	}
@@ -210,14 +217,10 @@ func (l *Link) former(ctx context.Context, conn *bank.Connection, account bank.L
 
 // free refuses an integration that another connection still feeds.
 func (l *Link) free(ctx context.Context, i *bank.Integration) error {
-	return free(i, func(id string) (*bank.Connection, error) { return store.Connections.Get(ctx, l.Store, id) })
-}
-
-func free(i *bank.Integration, connection func(id string) (*bank.Connection, error)) error {
 	if i.State == bank.Removed {
 		return nil
 	}
-	other, err := connection(i.Connection)
+	other, err := store.Connections.Get(ctx, l.Store, i.Connection)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
@@ -299,11 +302,15 @@ func unseen(r rune) bool {
 	return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 }
 
-// save writes the integration and tells the connection's holder, in one transaction.
-func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration, r Request) (e *posting.Engine, err error) {
+// save writes the integration and tells the connection's holder, in one transaction. The turn is that of the Book, in which two
+// people may link one account that they share.
+func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration, r Request, turn store.Turn) (e *posting.Engine, err error) {
 	wanted := *i
 	err = l.Store.Update(ctx, func(tx store.Tx) error {
 		*i = wanted
+		if err := turn.Check(tx); err != nil {
+			return err
+		}
 		old, err := store.Integrations.Load(tx, i.ID)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -315,11 +322,6 @@ func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration,
 		if _, err := linkable(conn, i.Key); err != nil {
 			return err
 		}
-		if old != nil && old.Connection != i.Connection { // it was free when it was found; two may have found it at once
-			if err := free(old, func(id string) (*bank.Connection, error) { return store.Connections.Load(tx, id) }); err != nil {
-				return err
-			}
-		}
 		if conn.Owner != who.Sub && !conn.OfferedTo(i.Book) {
 			return web.Conflict("no_longer_offered", "The connection is no longer offered to this Book. Ask its owner to offer it again.")
 		}
@@ -330,7 +332,7 @@ func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration,
 		if err == nil && r.Trashed {
 			err = posting.BringBack(tx, i)
 		}
-		return err
+		return errors.Join(err, turn.Take(tx))
 	})
 	return e, err
 }

@@ -2,10 +2,13 @@ package link_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,54 +44,65 @@ func (outside) Token(context.Context, string) (secret.String, error) { return se
 
 func (outside) Publish(context.Context, events.Topic, events.Message) error { return nil }
 
-// overtaken is a store in which something happens before each transaction.
+// overtaken is a store in which something happens before the first transaction.
 type overtaken struct {
 	store.Store
-	before func()
+	before *sync.Once
+	do     func()
 }
 
 func (o overtaken) Update(ctx context.Context, do func(store.Tx) error) error {
-	o.before()
+	o.before.Do(o.do)
 	return o.Store.Update(ctx, do)
 }
 
-func TestOfTwoWhoTakeAFormerIntegrationOverAtOnceOneDoes(t *testing.T) {
-	s, today := storemem.New(), civil.DateOf(time.Now())
-	put := func(i *bank.Integration, cs ...*bank.Connection) {
-		err := s.Update(t.Context(), func(tx store.Tx) error {
-			for _, c := range cs {
-				if err := store.Connections.Put(tx, c); err != nil {
-					return err
-				}
-			}
-			return store.Integrations.Put(tx, i)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+func TestOfTwoWhoLinkTheirJointAccountAtOnceOneDoes(t *testing.T) {
+	today := civil.DateOf(time.Now())
 	account := bank.Account{ID: "k", Name: "Joint", Mask: "1", Type: bank.Deposit, Currency: "USD"}
-	of := func(owner string) *bank.Connection {
-		return &bank.Connection{
-			ID: "of-" + owner, Owner: owner, State: bank.Active, Institution: bank.Institution{ID: "i1"},
-			Accounts: []bank.LinkedAccount{{Key: "k-" + owner, Account: account}},
-		}
-	}
-	former := bank.Integration{ID: "i", Book: "b", Connection: "gone", Bank: bank.Institution{ID: "i1"}, Of: account, From: today, State: bank.Removed}
-	put(&former, of("ana"), of("bob"))
-	anas := former
-	anas.Connection, anas.Key, anas.State = "of-ana", "k-ana", bank.Live
-	h := (&link.Link{
-		Store: overtaken{s, func() { put(&anas) }}, Books: outside{}, Grants: outside{}, Events: outside{}, Now: time.Now,
-		Edge: &web.Edge{Who: outside{}, Log: slog.New(slog.DiscardHandler)},
-	}).Handler()
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/",
-		strings.NewReader(`{"book":"b","connection":"of-bob","key":"k-bob","account":"a","from":"`+today.String()+`"}`))
-	r.Header.Set("Authorization", "Bearer bob")
-	r.Header.Set("Content-Type", "application/json")
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	if i, err := store.Integrations.Get(t.Context(), s, "i"); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "already_linked") || err != nil || i.Connection != "of-ana" {
-		t.Errorf("%d %s; %+v, %v", w.Code, w.Body, i, err)
+	former := &bank.Integration{ID: "i", Book: "b", Connection: "gone", Bank: bank.Institution{ID: "i1"}, Of: account, From: today, State: bank.Removed}
+	for name, known := range map[string][]*bank.Integration{"for the first time": nil, "which fed the Book before": {former}} {
+		t.Run(name, func(t *testing.T) {
+			s := storemem.New()
+			err := s.Update(t.Context(), func(tx store.Tx) (err error) {
+				for _, owner := range []string{"ana", "bob"} {
+					err = errors.Join(err, store.Connections.Put(tx, &bank.Connection{
+						ID: "of-" + owner, Owner: owner, State: bank.Active, Institution: bank.Institution{ID: "i1"},
+						Accounts: []bank.LinkedAccount{{Key: "k-" + owner, Account: account}},
+					}))
+				}
+				for _, i := range known {
+					err = errors.Join(err, store.Integrations.Put(tx, i))
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			save := func(s store.Store, owner string) *httptest.ResponseRecorder {
+				h := (&link.Link{
+					Store: s, Books: outside{}, Grants: outside{}, Events: outside{}, Now: time.Now,
+					Edge: &web.Edge{Who: outside{}, Log: slog.New(slog.DiscardHandler)},
+				}).Handler()
+				body := fmt.Sprintf(`{"book":"b","connection":"of-%s","key":"k-%[1]s","account":"a","from":%q}`, owner, today)
+				r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(body))
+				r.Header.Set("Authorization", "Bearer "+owner)
+				r.Header.Set("Content-Type", "application/json")
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				return w
+			}
+			bobs := save(overtaken{s, new(sync.Once), func() {
+				if anas := save(s, "ana"); anas.Code != http.StatusOK {
+					t.Errorf("the first: %d %s", anas.Code, anas.Body)
+				}
+			}}, "bob")
+			if bobs.Code != http.StatusConflict || !strings.Contains(bobs.Body.String(), "already_linked") {
+				t.Errorf("the second: %d %s", bobs.Code, bobs.Body)
+			}
+			is, err := store.Integrations.Find(t.Context(), s, store.Query{Field: store.ByBook, Any: []string{"b"}})
+			if err != nil || len(is) != 1 || is[0].Connection != "of-ana" {
+				t.Errorf("%+v, %v", is, err)
+			}
+		})
 	}
 }
