@@ -53,7 +53,7 @@ func (c *Connect) discard(ctx context.Context, s *bank.Session) error {
 		case done && s.Hint == hint:
 			s.Vain, s.Due, s.Former = false, time.Time{}, nil
 		case now.After(s.Ended.Add(patience)):
-			slog.ErrorContext(ctx, "an item at the bank that nobody uses could not be removed", "session", s.ID, "hint", hint, "code", bank.CodeOf(err))
+			slog.ErrorContext(ctx, "an item at the bank that nobody uses could not be removed", "session", s.ID, "item", hint, "code", bank.CodeOf(err))
 			s.Vain, s.Due, s.Former = false, time.Time{}, nil
 		default:
 			s.Due = nextLook(s, now)
