@@ -170,16 +170,16 @@ resource "google_monitoring_alert_policy" "consents_expiring" {
   }
 }
 
-# The one thing that the functions cannot mend by themselves: a consent at a bank that nobody holds the token of.
+# What the functions cannot mend by themselves: a consent at a bank that nobody holds the token of, or that nobody can end.
 resource "google_monitoring_alert_policy" "lost_item" {
   display_name          = "Lost item"
   combiner              = "OR"
   severity              = "ERROR"
   notification_channels = local.channels
   conditions {
-    display_name = "An item at the bank could neither be kept nor removed"
+    display_name = "An item at the bank has no owner"
     condition_matched_log {
-      filter = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"connect\" AND jsonPayload.message=\"an item at the bank could neither be kept nor removed\""
+      filter = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"connect\" AND severity=ERROR AND jsonPayload.message:\"an item at the bank\""
       label_extractors = {
         session = "EXTRACT(jsonPayload.session)"
         item    = "EXTRACT(jsonPayload.item)"

@@ -21,7 +21,7 @@ module "connect" {
   vault = {
     get     = ["connection-", "session-"]
     put     = ["connection-", "session-"]
-    destroy = ["session-"]
+    destroy = ["connection-", "session-"]
   }
   publishes = ["rings"]
   egress    = true

@@ -33,6 +33,7 @@ type finished struct {
 	asked     int
 	forgets   bool   // the candidate, once an exchange was asked for
 	slow      func() // what happens while an exchange is under way
+	broken    error  // of reading the item
 	removed   []string
 }
 
@@ -44,10 +45,13 @@ func (f *finished) Outcome(context.Context, bank.Visit) (bank.Outcome, error) {
 	return bank.Outcome{State: bank.Finished, Candidates: []bank.Candidate{one}}, nil
 }
 
-func (f *finished) Exchange(context.Context, bank.Candidate) (bank.Grant, error) {
+func (f *finished) Exchange(ctx context.Context, _ bank.Candidate) (bank.Grant, error) {
 	f.asked++
 	if f.slow != nil {
 		f.slow()
+	}
+	if ctx.Err() != nil { // the item is made all the same
+		return bank.Grant{}, fault(bank.Retry)
 	}
 	if err := f.exchanges[f.asked-1]; err != nil {
 		return bank.Grant{}, err
@@ -60,7 +64,10 @@ func (f *finished) Remove(_ context.Context, token secret.String) error {
 	return nil
 }
 
-func (*finished) Item(context.Context, secret.String) (bank.Item, error) {
+func (f *finished) Item(context.Context, secret.String) (bank.Item, error) {
+	if f.broken != nil {
+		return bank.Item{}, f.broken
+	}
 	return bank.Item{ID: "item", Institution: bank.Institution{ID: "i1"}}, nil
 }
 
@@ -77,6 +84,7 @@ func (silent) Publish(context.Context, events.Topic, events.Message) error { ret
 // visit is a session whose person has finished at the bank.
 type visit struct {
 	t       *testing.T
+	browser context.Context // ends where the person closes the page
 	store   store.Store
 	tokens  vaultmem.Vault
 	now     time.Time
@@ -86,7 +94,7 @@ type visit struct {
 
 func newVisit(t *testing.T, p bank.Provider) *visit {
 	t.Helper()
-	v := &visit{t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	v := &visit{t: t, browser: t.Context(), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	s := storemem.New()
 	v.store = s
 	begun := &bank.Session{ID: "s", Ref: "ref", Owner: "ana", Provider: "p", Purpose: bank.ToConnect, Connection: session.NewID(), State: bank.Open, Created: v.now, Forgotten: v.now.Add(time.Hour)}
@@ -112,7 +120,7 @@ type completed struct{ State, Message, Code string }
 // post asks, when every exchange before has had its time.
 func (v *visit) post(path, body string) *httptest.ResponseRecorder {
 	v.t.Helper()
-	r := httptest.NewRequestWithContext(v.t.Context(), http.MethodPost, path, strings.NewReader(body))
+	r := httptest.NewRequestWithContext(v.browser, http.MethodPost, path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer ana")
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
@@ -194,6 +202,42 @@ func TestAnExchangeThatSleptTooLongIsUndoneAndReplacesNoToken(t *testing.T) {
 	names, err := v.tokens.List(t.Context(), "connection-", "")
 	if err != nil || len(names) > 0 {
 		t.Errorf("tokens %v, %v; want none", names, err)
+	}
+}
+
+func TestAPersonWhoClosesThePageDuringAnExchangeLosesNothing(t *testing.T) {
+	f := &finished{exchanges: []error{nil, fault(bank.Permanent)}}
+	v := newVisit(t, f)
+	v.browser, f.slow = context.WithCancel(t.Context())
+	v.post("/complete", `{"session":"s"}`)
+	v.browser = t.Context()
+	if c := v.complete(""); c.State != "kept" || f.asked != 1 || len(f.removed) > 0 {
+		t.Errorf("%+v after %d exchanges, removed %v; %s", c, f.asked, f.removed, &v.log)
+	}
+}
+
+func TestANewItemThatCanNeverBeReadIsEndedAndLeavesTheWayFree(t *testing.T) {
+	gone := &bank.Error{Kind: bank.Permanent, Code: "X", Err: bank.ErrGone}
+	for name, row := range map[string]struct {
+		broken error
+		says   string
+	}{
+		"of a bank that cannot be read": {fault(bank.Permanent), "Import a file"},
+		"gone already":                  {gone, "refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &finished{exchanges: []error{nil}, broken: row.broken}
+			v := newVisit(t, f)
+			for range 2 {
+				if c := v.complete(""); c.State != "cancelled" || !strings.Contains(c.Message, row.says) {
+					t.Errorf("%+v; %s", c, &v.log)
+				}
+			}
+			names, err := v.tokens.List(t.Context(), "", "")
+			if err != nil || len(names) > 0 || len(f.removed) != 1 {
+				t.Errorf("in the vault: %v, %v; removed at the bank: %v", names, err, f.removed)
+			}
+		})
 	}
 }
 

@@ -131,7 +131,15 @@ func (d *Disconnect) end(ctx context.Context, id string) (done bool, err error) 
 		if err := provider.Remove(ctx, token); err != nil {
 			return false, fmt.Errorf("revoke at the bank: %w", err)
 		}
-		if err := d.Vault.Destroy(ctx, name); err != nil {
+		// A bank may take long. Meanwhile another try may have ended all, and the person connected anew: that token must stay.
+		now, err := d.Vault.Get(ctx, name)
+		if err == nil && !now.Equal(token.Reveal()) {
+			return true, nil
+		}
+		if err == nil {
+			err = d.Vault.Destroy(ctx, name)
+		}
+		if err != nil && !errors.Is(err, vault.ErrNotFound) {
 			return false, fmt.Errorf("destroy the token: %w", err)
 		}
 	}

@@ -100,6 +100,10 @@ func (l *Link) link(ctx context.Context, who caller.Caller, r Request) (view.Int
 	if err := l.consents(ctx, who); err != nil {
 		return none, err
 	}
+	turn, err := store.TurnOf(ctx, l.Store, "book-"+book.ID)
+	if err != nil {
+		return none, err
+	}
 	former, err := l.former(ctx, conn, account, r)
 	if err != nil {
 		return none, err
@@ -113,7 +117,10 @@ func (l *Link) link(ctx context.Context, who caller.Caller, r Request) (view.Int
 		Account: to.ID, AccountTag: to.Name, Currency: account.Currency, From: from,
 		As: who.Sub, AsEmail: who.Email, State: bank.Live,
 	}
-	e, err := l.save(ctx, who, i, r)
+	e, err := l.save(ctx, who, i, r, turn)
+	if errors.Is(err, store.ErrOvertaken) { // by a save that may have fed the same bank account into this Book
+		return l.link(ctx, who, r)
+	}
 	if err != nil {
 		return none, err
 	}
@@ -295,11 +302,15 @@ func unseen(r rune) bool {
 	return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 }
 
-// save writes the integration and tells the connection's holder, in one transaction.
-func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration, r Request) (e *posting.Engine, err error) {
+// save writes the integration and tells the connection's holder, in one transaction. The turn is that of the Book, in which two
+// people may link one account that they share.
+func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration, r Request, turn store.Turn) (e *posting.Engine, err error) {
 	wanted := *i
 	err = l.Store.Update(ctx, func(tx store.Tx) error {
 		*i = wanted
+		if err := turn.Check(tx); err != nil {
+			return err
+		}
 		old, err := store.Integrations.Load(tx, i.ID)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -321,7 +332,7 @@ func (l *Link) save(ctx context.Context, who caller.Caller, i *bank.Integration,
 		if err == nil && r.Trashed {
 			err = posting.BringBack(tx, i)
 		}
-		return err
+		return errors.Join(err, turn.Take(tx))
 	})
 	return e, err
 }

@@ -113,7 +113,13 @@ func (f *Reconnect) retire(ctx context.Context, conn *bank.Connection, token sec
 		if err := f.Banks[conn.Provider].Remove(ctx, token); err != nil {
 			return access.ExplainBank(err)
 		}
-		if err := f.Vault.Destroy(ctx, vault.ConnectionToken(conn.ID)); err != nil {
+		// Meanwhile a session of another window may have restored the connection: that token must stay.
+		name := vault.ConnectionToken(conn.ID)
+		now, err := f.Vault.Get(ctx, name)
+		if err == nil && now.Equal(token.Reveal()) {
+			err = f.Vault.Destroy(ctx, name)
+		}
+		if err != nil && !errors.Is(err, vault.ErrNotFound) {
 			return err
 		}
 	}

@@ -52,14 +52,18 @@ func (r Response) Status() int {
 }
 
 func (f *Remove) remove(ctx context.Context, who caller.Caller, r Request) (Response, error) {
-	i, err := f.mayRemove(ctx, who, r.Integration)
+	seen, err := f.mayRemove(ctx, who, r.Integration)
 	if err != nil {
 		return Response{}, err
 	}
+	var i *bank.Integration
 	var mark int64
 	err = f.Store.Update(ctx, func(tx store.Tx) error {
-		if i, err = store.Integrations.Load(tx, i.ID); err != nil {
+		if i, err = store.Integrations.Load(tx, seen.ID); err != nil {
 			return err
+		}
+		if i.Connection != seen.Connection { // another one feeds it by now, whose owner need not be the caller
+			return access.NoIntegration()
 		}
 		e, err := posting.Load(tx, i.Connection)
 		if err != nil {

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/events"
 	"github.com/bkper/automations-portal/shared/posting"
 	"github.com/bkper/automations-portal/shared/store"
@@ -80,6 +82,7 @@ func (s *Sync) ring(ctx context.Context) (rung Rung, err error) {
 	if err != nil {
 		return rung, fmt.Errorf("disconnections that are due: %w", err)
 	}
+	removing = slices.DeleteFunc(removing, func(c *bank.Connection) bool { return rests(now.Sub(c.Updated)) })
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(32)
 	publish := func(topic events.Topic, m events.Message) {
@@ -97,6 +100,12 @@ func (s *Sync) ring(ctx context.Context) (rung Rung, err error) {
 	rung = Rung{len(engines), len(sessions), len(removing)}
 	s.tell(ctx, rung, engines, now)
 	return rung, g.Wait()
+}
+
+// rests reports whether a disconnection of that age is left alone by this run: what could not be ended for an hour, since its
+// bank refuses, is tried once an hour. Each try that fails is a message that Pub/Sub brings again for hours, and a dead letter.
+func rests(age time.Duration) bool {
+	return age > time.Hour && age%time.Hour > 2*time.Minute
 }
 
 // tell gives the numbers of a run.
