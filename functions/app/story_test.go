@@ -458,3 +458,26 @@ func TestSyncNowRings(t *testing.T) {
 		t.Errorf("of an offered one: %d %s", a.status, a.body)
 	}
 }
+
+// Providers give a bank a new id when they begin to read it in another way, and end the items of the old one.
+func TestABankWithANewIDDuplicatesNothing(t *testing.T) {
+	w := newWorld(t)
+	book := w.newBook("Moved")
+	rows := []plaid.Row{row(20, "4.50", "COFFEE"), row(20, "4.50", "COFFEE"), row(9, "900", "RENT")}
+	before, after := w.bank("Old Bank", checking(rows...)), w.bank("New Bank", checking(append(rows, row(1, "7", "LUNCH"))...))
+	c := w.client.connect(before, book)
+	first := w.client.link(linkTo(book, c, 0))
+	want := []string{day(20) + " 4.5 Everyday>? COFFEE", day(20) + " 4.5 Everyday>? COFFEE", day(9) + " 900 Everyday>? RENT"}
+	w.hasRecords(book, want...)
+	w.client.ok(http.MethodPost, "/disconnect", map[string]string{"connection": c.ID}, nil)
+	w.settle()
+
+	r := linkTo(book, w.client.connect(after, book), 0)
+	w.client.refused("/link", r, http.StatusConflict, "which_account")
+	w.hasRecords(book, want...)
+	r.Replaces = first.ID
+	if i := w.client.link(r); i.ID != first.ID {
+		t.Errorf("it is another integration: %+v", i)
+	}
+	w.hasRecords(book, append(want, day(1)+" 7 Everyday>? LUNCH")...)
+}

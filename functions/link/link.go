@@ -104,7 +104,8 @@ func (l *Link) link(ctx context.Context, who caller.Caller, r Request) (view.Int
 	if err != nil {
 		return none, err
 	}
-	former, err := l.former(ctx, conn, account, r)
+	chosen, _ := named(book, r.Account, strings.TrimSpace(r.Create))
+	former, err := l.former(ctx, conn, account, chosen.ID, r)
 	if err != nil {
 		return none, err
 	}
@@ -185,39 +186,51 @@ func (l *Link) consents(ctx context.Context, who caller.Caller) error {
 }
 
 // former finds the id that this bank account has, or once had, in the Book, under this connection or an earlier one: the
-// journal of what was recorded hangs on it, and prevents that anything is recorded twice.
-func (l *Link) former(ctx context.Context, conn *bank.Connection, account bank.LinkedAccount, r Request) (string, error) {
+// journal of what was recorded hangs on it, and prevents that anything is recorded twice. A person must say which one it is where
+// the account looks like several that have fed the Book, and where an unlike one has fed the same Account or has the same last
+// digits: banks get other ids at their providers, and accounts other names and numbers.
+func (l *Link) former(ctx context.Context, conn *bank.Connection, account bank.LinkedAccount, to string, r Request) (string, error) {
 	own := bank.IntegrationID(r.Book, account.Key)
 	known, err := store.Integrations.Find(ctx, l.Store, store.Query{Field: store.ByBook, Any: []string{r.Book}})
 	if err != nil {
 		return "", err
 	}
-	var same []*bank.Integration
+	var same, perhaps []*bank.Integration
 	for _, i := range known {
 		switch {
 		case i.Connection == conn.ID && i.Key == account.Key:
 			return i.ID, nil
+		case i.Connection == conn.ID && names(conn, i.Key): // another account, which the bank names beside this one
 		case i.ID == r.Replaces:
-			return i.ID, l.free(ctx, i)
-		case i.Bank.ID == conn.Institution.ID && i.Connection != conn.ID && bank.Alike(i.Of, account.Account):
+			return i.ID, l.free(ctx, conn, i)
+		case i.Bank.ID == conn.Institution.ID && bank.Alike(i.Of, account.Account):
 			same = append(same, i)
+		case i.Of.Type == account.Type && i.Currency == account.Currency && (i.Account == to || account.Mask != "" && i.Of.Mask == account.Mask):
+			perhaps = append(perhaps, i)
 		}
 	}
-	if r.Replaces != "" && r.Replaces != "none" {
-		return "", web.Unprocessable("no_such_integration", "/replaces", "The Book has no such integration. Take its id from the list, or \"none\".")
-	}
 	switch {
-	case r.Replaces == "none" || len(same) == 0:
+	case r.Replaces == "none":
 		return own, nil
-	case len(same) > 1:
-		return "", web.Conflict("which_account", "Several bank accounts that look like this one have fed the Book. Say in \"replaces\" which one it is, or \"none\", so that nothing is recorded twice.")
+	case r.Replaces != "":
+		return "", web.Unprocessable("no_such_integration", "/replaces", "The Book has no such integration. Take its id from the list, or \"none\".")
+	case len(same) > 1, len(same) == 0 && len(perhaps) > 0:
+		return "", web.Conflict("which_account", "The Book may hold transactions of this bank account already: others with the same last digits, or that went to the same Account, have fed the Book. Say in \"replaces\" which one it is, or \"none\", so that nothing is recorded twice.")
+	case len(same) == 1:
+		return same[0].ID, l.free(ctx, conn, same[0])
 	}
-	return same[0].ID, l.free(ctx, same[0])
+	return own, nil
+}
+
+// names reports whether the bank still names an account of the connection.
+func names(conn *bank.Connection, key string) bool {
+	a, known := conn.ByKey(key)
+	return known && !a.Gone
 }
 
 // free refuses an integration that another connection still feeds.
-func (l *Link) free(ctx context.Context, i *bank.Integration) error {
-	if i.State == bank.Removed {
+func (l *Link) free(ctx context.Context, conn *bank.Connection, i *bank.Integration) error {
+	if i.State == bank.Removed || i.Connection == conn.ID {
 		return nil
 	}
 	other, err := store.Connections.Get(ctx, l.Store, i.Connection)

@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,7 +34,7 @@ func (outside) Verify(_ context.Context, token secret.String) (caller.Caller, er
 }
 
 func (outside) Book(context.Context, secret.String, string) (ledger.Book, error) {
-	return ledger.Book{ID: "b", Permission: ledger.Editor, Digits: 2, Accounts: []ledger.Account{{ID: "a", Type: ledger.Asset}}}, nil
+	return ledger.Book{ID: "b", Permission: ledger.Editor, Digits: 2, Accounts: []ledger.Account{{ID: "a", Type: ledger.Asset}, {ID: "z", Type: ledger.Asset}}}, nil
 }
 
 func (outside) CreateAccount(context.Context, secret.String, string, ledger.Account) (ledger.Account, error) {
@@ -78,21 +79,11 @@ func TestOfTwoWhoLinkTheirJointAccountAtOnceOneDoes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			save := func(s store.Store, owner string) *httptest.ResponseRecorder {
-				h := (&link.Link{
-					Store: s, Books: outside{}, Grants: outside{}, Events: outside{}, Now: time.Now,
-					Edge: &web.Edge{Who: outside{}, Log: slog.New(slog.DiscardHandler)},
-				}).Handler()
-				body := fmt.Sprintf(`{"book":"b","connection":"of-%s","key":"k-%[1]s","account":"a","from":%q}`, owner, today)
-				r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(body))
-				r.Header.Set("Authorization", "Bearer "+owner)
-				r.Header.Set("Content-Type", "application/json")
-				w := httptest.NewRecorder()
-				h.ServeHTTP(w, r)
-				return w
+			as := func(s store.Store, owner string) *httptest.ResponseRecorder {
+				return save(t, s, owner, fmt.Sprintf(`{"book":"b","connection":"of-%s","key":"k-%[1]s","account":"a","from":%q}`, owner, today))
 			}
-			bobs := save(overtaken{s, new(sync.Once), func() {
-				if anas := save(s, "ana"); anas.Code != http.StatusOK {
+			bobs := as(overtaken{s, new(sync.Once), func() {
+				if anas := as(s, "ana"); anas.Code != http.StatusOK {
 					t.Errorf("the first: %d %s", anas.Code, anas.Body)
 				}
 			}}, "bob")
@@ -105,4 +96,88 @@ func TestOfTwoWhoLinkTheirJointAccountAtOnceOneDoes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A bank moves to another id at its provider, an account gets another name or number: then only a person knows whether the Book
+// holds its transactions already.
+func TestWhereABankAccountMayHaveFedTheBookAPersonIsAsked(t *testing.T) {
+	today := civil.DateOf(time.Now())
+	checking := bank.Account{ID: "k0", Name: "Checking", Mask: "1111", Type: bank.Deposit, Currency: "USD"}
+	like := func(change func(*bank.Account)) bank.Account { a := checking; change(&a); return a }
+	renamed := like(func(a *bank.Account) { a.Name, a.Mask = "Checking Plus", "2222" })
+	for name, row := range map[string]struct {
+		of         bank.Account // which fed the Account "a" before …
+		bank       string       // … at this bank …
+		connection string       // … under this connection
+		account    string       // to which it goes now
+		replaces   string
+		want       string // "own", "former", or the code of a refusal
+	}{
+		"the same account of the same bank":        {checking, "i1", "gone", "a", "", "former"},
+		"the same account, to another Account":     {checking, "i1", "gone", "z", "", "former"},
+		"the same account of a bank with a new id": {checking, "i0", "gone", "a", "", "which_account"},
+		"that account, to another Account":         {checking, "i0", "gone", "z", "", "which_account"},
+		"that account, which a person knows":       {checking, "i0", "gone", "a", "former", "former"},
+		"that account, which is another one":       {checking, "i0", "gone", "a", "none", "own"},
+		"a renamed account with a new number":      {renamed, "i1", "gone", "a", "", "which_account"},
+		"a renamed account of this connection":     {renamed, "i1", "mine", "a", "", "which_account"},
+		"that one, which a person knows":           {renamed, "i1", "mine", "a", "former", "former"},
+		"an unlike account, to another Account":    {renamed, "i1", "gone", "z", "", "own"},
+		"an account that is fed still":             {checking, "i0", "other", "a", "former", "already_linked"},
+		"another currency":                         {like(func(a *bank.Account) { a.Currency = "EUR" }), "i0", "gone", "a", "", "own"},
+		"another kind of account":                  {like(func(a *bank.Account) { a.Type = bank.Card }), "i0", "gone", "a", "", "own"},
+		"a second account of this connection":      {renamed, "i1", "beside", "a", "", "own"},
+		"that one cannot be replaced":              {renamed, "i1", "beside", "a", "former", "no_such_integration"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := storemem.New()
+			mine := &bank.Connection{ID: "mine", Owner: "ana", State: bank.Active, Institution: bank.Institution{ID: "i1"}, Accounts: []bank.LinkedAccount{{Key: "k1", Account: checking}}}
+			other := &bank.Connection{ID: "other", Owner: "bob", State: bank.Active, Institution: bank.Institution{ID: "i0"}, Accounts: []bank.LinkedAccount{{Key: "k0", Account: checking}}}
+			former := &bank.Integration{
+				ID: "former", Book: "b", Connection: row.connection, Key: "k0", Bank: bank.Institution{ID: row.bank}, Of: row.of, Account: "a", Currency: row.of.Currency,
+				From: today, State: bank.Live,
+			}
+			if row.connection == "beside" || row.connection == "mine" {
+				former.Connection = "mine"
+				mine.Accounts = append(mine.Accounts, bank.LinkedAccount{Key: "k0", Account: row.of, Gone: row.connection == "mine"})
+			}
+			err := s.Update(t.Context(), func(tx store.Tx) error {
+				return errors.Join(store.Connections.Put(tx, mine), store.Connections.Put(tx, other), store.Integrations.Put(tx, former))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := map[string]string{"book": "b", "connection": "mine", "key": "k1", "account": row.account, "from": today.String()}
+			if row.replaces != "" {
+				asked["replaces"] = row.replaces
+			}
+			body, err := json.Marshal(asked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := save(t, s, "ana", string(body))
+			var got struct{ ID, Code string }
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			want, saved := map[string]string{"own": bank.IntegrationID("b", "k1"), "former": "former"}[row.want]
+			if saved != (w.Code == http.StatusOK) || saved && got.ID != want || !saved && got.Code != row.want {
+				t.Errorf("%d %s, want %s", w.Code, w.Body, row.want)
+			}
+		})
+	}
+}
+
+// save calls the function.
+func save(t *testing.T, s store.Store, owner, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	h := (&link.Link{
+		Store: s, Books: outside{}, Grants: outside{}, Events: outside{}, Now: time.Now, Edge: &web.Edge{Who: outside{}, Log: slog.New(slog.DiscardHandler)},
+	}).Handler()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+owner)
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
 }

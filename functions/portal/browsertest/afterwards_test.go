@@ -200,3 +200,27 @@ func TestAnAddressOfABankCanBeOpenedByItself(t *testing.T) {
 		b.click("link", "Banks – United States")
 	})
 }
+
+func TestABankThatComesUnderAnotherNameIsAskedWhichOneItIs(t *testing.T) {
+	everywhere(t, func(t *testing.T, w place) {
+		book := w.newBook("Moved")
+		before, after := w.bank("Old Name Bank", checking(row(5, "1", "BEFORE"))), w.bank("New Name Bank", checking(row(5, "1", "BEFORE"), row(1, "2", "LATER")))
+		b := w.person(look{}).enter(book, clientEmail)
+		b.connect(before)
+		b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
+		w.holds(book, "BEFORE")
+		b.click("button", "Disconnect")
+		b.in("dialog", "Disconnect Old Name Bank?").click("button", "Disconnect")
+		b.says("Disconnected: nothing is read from the bank or recorded any more.")
+		b.connect(after)
+		b.click("button", "Link Account: Everyday ••0001")
+		dialog := b.in("dialog", "Link Account: Everyday ••0001")
+		dialog.save(linking{to: "Bank Account"}, "Save")
+		dialog.says("The Book may hold transactions of this bank account already.")
+		b.accessible(w.at("which account"))
+		dialog.check("radio", "Old Name Bank: Everyday ••0001, which fed Bank Account …", true)
+		dialog.click("button", "Save")
+		b.gone("dialog", "Link Account: Everyday ••0001")
+		w.holds(book, "BEFORE", "LATER")
+	})
+}

@@ -54,7 +54,9 @@ type world struct {
 	plaid  *plaid.Server
 	pluggy *pluggy.Server
 	log    *journal
-	late   atomic.Int64 // nanoseconds by which the banks' clocks are ahead
+
+	connectors int          // of Brazil's banks that the test has opened
+	late       atomic.Int64 // nanoseconds by which the banks' clocks are ahead
 }
 
 // option changes the configuration of a world before its functions start.
@@ -210,7 +212,8 @@ func (w *world) bank(name string, holdings ...plaid.Holding) *savings {
 // brazil opens the same in Brazil.
 func (w *world) brazil(name string, holdings ...plaid.Holding) *savings {
 	w.t.Helper()
-	b := &savings{w: w, name: name, connector: 99001}
+	w.connectors++
+	b := &savings{w: w, name: name, connector: 99000 + w.connectors}
 	var accounts []pluggy.Holding
 	for _, h := range holdings {
 		accounts = append(accounts, brazilianHolding(h))

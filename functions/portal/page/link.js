@@ -163,12 +163,13 @@ const mismatch = (problem, d) =>
 // which asks which former bank account this one is: only the person can tell.
 function which(problem, d, set) {
   const all = [...(state.integrations?.integrations ?? []), ...(state.integrations?.former ?? [])];
-  const alike = all.filter((i) => i.institution === d.connection.institution && i.connection !== d.connection.id);
+  const named = (i) => i.connection === d.connection.id && d.connection.accounts.some((a) => a.key === i.key);
+  const alike = all.filter((i) => !named(i) && (i.institution === d.connection.institution || i.account === d.to.account || (i.mask && i.mask === d.account.mask)));
   const choice = (id, text) => h('div', { class: 'field check', key: id },
     h('input', { type: 'radio', name: 'replaces', id: `replaces-${id}`, checked: d.replaces === id, onchange: () => set({ replaces: id }) }),
     h('label', { for: `replaces-${id}` }, text));
   return h('fieldset', { class: 'notice warn' }, h('legend', null, t('link.which')), h('p', null, explain(problem)),
-    alike.map((i) => choice(i.id, t('link.which.one', { account: label(i), to: i.account_name, date: day(i.from) }))),
+    alike.map((i) => choice(i.id, t('link.which.one', { bank: i.institution, account: label(i), to: i.account_name, date: day(i.from) }))),
     choice('none', t('link.which.none')));
 }
 
