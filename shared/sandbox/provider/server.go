@@ -71,28 +71,20 @@ type Options struct {
 // Server serves what is the same for every provider, and carries the state of one. Its lock guards the Bank, the Clock and
 // everything here but Faults.
 type Server[D Hook] struct {
+	Options
 	sync.Mutex
 	Mux      http.ServeMux
-	Clock    *Clock
 	Changes  disk.Changes // what goes to the disk with the next Commit; nil where nothing is kept
 	Faults   Faults
 	Webhooks Queue[D]
-	Log      *slog.Logger
-	DB       *disk.DB
 
-	bank        Bank
-	space       string
-	base        string
-	contentType string
-	wake        chan struct{} // one slot: the sender looks again
+	wake chan struct{} // one slot: the sender looks again
 }
 
 // New returns a Server with nothing in it; Load brings what is on the disk.
 func New[D Hook](o Options, sender Sender[D]) *Server[D] {
-	s := &Server[D]{
-		Clock: o.Clock, Log: cmp.Or(o.Log, slog.Default()), DB: o.DB, bank: o.Bank, space: o.Space, base: o.BaseURL,
-		contentType: o.ContentType, wake: make(chan struct{}, 1),
-	}
+	o.Log = cmp.Or(o.Log, slog.Default())
+	s := &Server[D]{Options: o, wake: make(chan struct{}, 1)}
 	if o.DB != nil {
 		s.Changes = disk.Changes{}
 	}
@@ -108,7 +100,7 @@ func (s *Server[D]) Load(kinds map[string]func(body []byte) error) error {
 	}
 	kinds["clock"] = func(body []byte) error { return json.Unmarshal(body, &s.Clock.Skew) }
 	kinds["hook"] = s.Webhooks.restore
-	return s.DB.Load(s.space, func(id string, body []byte) error {
+	return s.DB.Load(s.Space, func(id string, body []byte) error {
 		kind, _, _ := strings.Cut(id, "/")
 		if add := kinds[kind]; add != nil {
 			return add(body)
@@ -126,7 +118,7 @@ func (s *Server[D]) Do(f func() error) error {
 
 // Commit announces, queues the webhooks and writes everything that changed in one transaction; the lock is held.
 func (s *Server[D]) Commit() error {
-	s.bank.Announce()
+	s.Bank.Announce()
 	s.Webhooks.sender.Drain()
 	select {
 	case s.wake <- struct{}{}:
@@ -138,7 +130,7 @@ func (s *Server[D]) Commit() error {
 // Save writes what changed. What could not be written is tried again by the next Save.
 func (s *Server[D]) Save() error {
 	if s.DB != nil {
-		if err := s.DB.Save(s.space, s.Changes); err != nil {
+		if err := s.DB.Save(s.Space, s.Changes); err != nil {
 			return err
 		}
 	}
@@ -150,24 +142,24 @@ func (s *Server[D]) Save() error {
 func (s *Server[D]) Advance(d time.Duration) {
 	s.Clock.Skew += d
 	s.Changes.Put("clock/skew", s.Clock.Skew)
-	s.bank.Tick()
+	s.Bank.Tick()
 }
 
 // ServeHTTP answers one request.
 func (s *Server[D]) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.Mux.ServeHTTP(w, r) }
 
 // Base is the address of the server, for links to itself.
-func (s *Server[D]) Base(r *http.Request) string { return cmp.Or(s.base, "http://"+r.Host) }
+func (s *Server[D]) Base(r *http.Request) string { return cmp.Or(s.BaseURL, "http://"+r.Host) }
 
 // Write answers with JSON.
 func (s *Server[D]) Write(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		s.Log.Error("sandbox: the answer is not JSON", "space", s.space, "error", err)
+		s.Log.Error("sandbox: the answer is not JSON", "space", s.Space, "error", err)
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", s.contentType)
+	w.Header().Set("Content-Type", s.ContentType)
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a caller that went away cannot be told
 }

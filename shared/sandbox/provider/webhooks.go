@@ -243,10 +243,10 @@ func (s *Server[D]) Run(ctx context.Context) error {
 func (s *Server[D]) look() ([]D, time.Duration) {
 	s.Lock()
 	defer s.Unlock()
-	if due := s.bank.Due(); !due.IsZero() && !due.After(s.Clock.Now()) {
-		s.bank.Tick()
+	if due := s.Bank.Due(); !due.IsZero() && !due.After(s.Clock.Now()) {
+		s.Bank.Tick()
 		if err := s.Commit(); err != nil {
-			s.Log.Error("sandbox: keep the state", "space", s.space, "error", err)
+			s.Log.Error("sandbox: keep the state", "space", s.Space, "error", err)
 		}
 	}
 	now := s.Webhooks.sender.Now()
@@ -255,7 +255,7 @@ func (s *Server[D]) look() ([]D, time.Duration) {
 	if !next.IsZero() {
 		wait = min(wait, next.Sub(now))
 	}
-	if due := s.bank.Due(); !due.IsZero() {
+	if due := s.Bank.Due(); !due.IsZero() {
 		wait = min(wait, due.Sub(s.Clock.Now()))
 	}
 	return send, max(wait, time.Millisecond)
@@ -267,7 +267,7 @@ func (s *Server[D]) deliver(ctx context.Context, d D) {
 	header, err := s.Webhooks.sender.Header(d)
 	s.Unlock()
 	if err != nil {
-		s.Log.Error("sandbox: sign a webhook", "space", s.space, "error", err)
+		s.Log.Error("sandbox: sign a webhook", "space", s.Space, "error", err)
 		return
 	}
 	a := s.Webhooks.post(ctx, d, header)
@@ -279,6 +279,6 @@ func (s *Server[D]) deliver(ctx context.Context, d D) {
 	}
 	s.Webhooks.settle(d, a)
 	if err := s.Commit(); err != nil {
-		s.Log.Error("sandbox: keep the state", "space", s.space, "error", err)
+		s.Log.Error("sandbox: keep the state", "space", s.Space, "error", err)
 	}
 }
