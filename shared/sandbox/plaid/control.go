@@ -10,8 +10,9 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// The controls beside those of every provider (see provider.ControlPath). An account is named by its account_id or its bank
-// account id, a row by its row id or any transaction_id. Forced mutations end with the process, as faults do.
+// Control is the path of the control interface, with these controls beside those of every provider (see
+// provider.ControlPath). An account is named by its account_id or its bank account id, a row by its row id or any
+// transaction_id. Forced mutations end with the process, as faults do.
 //
 //	GET    /_sim/items                    every Item with its accounts; no tokens
 //	POST   /_sim/transactions             account, transactions: [Row…] → rows: [row id…]
@@ -34,9 +35,11 @@ import (
 //	POST   /_sim/webhooks                 a Mischief
 //	POST   /_sim/keys                     expire, rotate: of the key that signs webhooks → key_id
 //	POST   /_sim/clock                    advance_seconds: the bank's clock, not that of the signatures → now
+const Control = provider.ControlPath
+
 func (s *Server) controlRoutes() {
 	s.core.ControlRoutes()
-	s.core.Mux.HandleFunc("GET /_sim/items", s.listItems)
+	s.core.Mux.HandleFunc("GET "+Control+"items", s.listItems)
 	s.core.ControlFile("institutions", func(f *bankfile.File, name string, lastDay time.Time) (map[string]any, error) {
 		i, err := s.bank.LoadFile(f, name, lastDay)
 		if err != nil {

@@ -44,7 +44,7 @@ type Options struct {
 }
 
 // Server is Plaid over HTTP. It serves the API's endpoints, the Hosted Link page at /link/{id} (see Visit for its forms)
-// and the control interface at /_sim/ (see control.go), under whatever prefix its caller strips. Every answer is given
+// and the control interface, see Control, under whatever prefix its caller strips. Every answer is given
 // after what it changed is on the disk. It is safe for concurrent use.
 type Server struct {
 	opts Options

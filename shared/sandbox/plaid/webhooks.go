@@ -23,9 +23,9 @@ const (
 // attempt only, so that the repetition shows whether the receiver still takes good ones.
 type Mischief struct {
 	provider.Mischief
-	WrongSignature int  `json:"wrong_signature"`
-	StaleIAT       int  `json:"stale_iat"`
-	KeepSignature  bool `json:"keep_signature"` // repetitions carry the first signature, until changed
+	WrongSignature provider.Count `json:"wrong_signature"`
+	StaleIAT       provider.Count `json:"stale_iat"`
+	KeepSignature  bool           `json:"keep_signature"` // repetitions carry the first signature, until changed
 }
 
 // delivery is a webhook on its way to its URL.
@@ -111,7 +111,7 @@ func (h *hooks) enqueue(w Webhook) {
 	for range h.core.Webhooks.Copies() {
 		h.core.Webhooks.Add(&delivery{
 			Delivery: provider.Delivery{URL: w.URL, Body: string(w.Body())}, Type: w.Type, Code: w.Code, Item: w.ItemID,
-			Wrong: provider.Use(&h.mischief.WrongSignature), Stale: provider.Use(&h.mischief.StaleIAT),
+			Wrong: h.mischief.WrongSignature.Use(), Stale: h.mischief.StaleIAT.Use(),
 		})
 	}
 }

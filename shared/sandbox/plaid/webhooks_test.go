@@ -133,7 +133,7 @@ func TestRepetitionsComeAfterThirtySecondsTimesFourForADay(t *testing.T) {
 				if row.statuses == nil {
 					until = time.Minute
 				}
-				providertest.RunFor(s, until)
+				providertest.RunFor(t, s, until)
 				if len(a.At) != len(row.want) {
 					t.Fatalf("attempts at %v, want %v", a.At, row.want)
 				}

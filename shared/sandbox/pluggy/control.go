@@ -13,9 +13,10 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// The controls beside those of every provider (see provider.ControlPath); code in the same process has Server.Do and
-// Server.Connect. An account is named by its id or its bank account id, a row by its row id or any transaction id. Unless
-// Config.WaitForSync is set, what changes is collected and announced at once. Visits end with the process, as faults do.
+// Control is the path of the control interface, with these controls beside those of every provider (see
+// provider.ControlPath); code in the same process has Server.Do and Server.Connect. An account is named by its id or its bank
+// account id, a row by its row id or any transaction id. Unless Config.WaitForSync is set, what changes is collected and
+// announced at once. Visits end with the process, as faults do.
 //
 //	GET    /_sim/items                    every item with its accounts and how their balances tie out
 //	POST   /_sim/connect                  connect_token, connector (id), user, password, mfa, cpf, deny → item_id, status:
@@ -41,9 +42,11 @@ import (
 //	POST   /_sim/webhooks/forge           client, body (any JSON), headers (bool): sends body to the client's webhooks, with
 //	                                      their headers or without
 //	POST   /_sim/clock                    advance_seconds → now
+const Control = provider.ControlPath
+
 func (s *Server) controlRoutes() {
 	s.core.ControlRoutes()
-	s.core.Mux.HandleFunc("GET /_sim/items", s.listItems)
+	s.core.Mux.HandleFunc("GET "+Control+"items", s.listItems)
 	s.core.ControlFile("connectors", func(f *bankfile.File, name string, lastDay time.Time) (map[string]any, error) {
 		c, err := s.bank.LoadFile(f, name, lastDay)
 		if err != nil {

@@ -53,7 +53,7 @@ type Options struct {
 }
 
 // Server is Pluggy over HTTP. It serves the API's endpoints; the Connect widget, whose script is
-// /pluggy-connect/latest/pluggy-connect.js; images below /assets/; and the control interface at /_sim/ (see control.go),
+// /pluggy-connect/latest/pluggy-connect.js; images below /assets/; and the control interface, see Control,
 // under whatever prefix its caller strips. Every answer is given after what it changed is on the disk. It is safe for
 // concurrent use.
 type Server struct {

@@ -35,7 +35,7 @@ var hookEvents = []string{
 // Mischief is what the network and forgers do to the next webhooks. Events are dropped that somebody listens to.
 type Mischief struct {
 	provider.Mischief
-	NoHeaders int `json:"no_headers"` // deliveries whose first attempt comes without the webhook's headers
+	NoHeaders provider.Count `json:"no_headers"` // deliveries whose first attempt comes without the webhook's headers
 }
 
 // subscription is a webhook of a client.
@@ -133,7 +133,7 @@ func (h *hooks) enqueue(e Event) {
 func (h *hooks) add(e Event, to, webhook string, body []byte) {
 	h.core.Webhooks.Add(&delivery{
 		Delivery: provider.Delivery{URL: to, Body: string(body)}, Event: e.Name, EventID: e.ID, Webhook: webhook,
-		Bare: provider.Use(&h.mischief.NoHeaders),
+		Bare: h.mischief.NoHeaders.Use(),
 	})
 }
 

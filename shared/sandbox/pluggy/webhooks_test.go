@@ -50,7 +50,7 @@ func TestRepetitionsComeThreeByThree(t *testing.T) {
 				a := &providertest.Instant{Statuses: row.statuses, Header: http.Header{"Location": {"https://elsewhere.example"}}, Start: time.Now()}
 				s, _ := bare(t, Options{HTTP: &http.Client{Transport: a}, RetryDelays: row.delays})
 				s.hooks.enqueue(Event{ID: "e", Name: row.event, Client: testClient})
-				providertest.RunFor(s, 12*time.Hour)
+				providertest.RunFor(t, s, 12*time.Hour)
 				if diff := cmp.Diff(row.want, a.At); diff != "" {
 					t.Error(diff)
 				}
@@ -267,7 +267,7 @@ func TestLaterEventsMayOvertake(t *testing.T) {
 		for _, id := range []string{"first", "second"} {
 			s.hooks.enqueue(Event{ID: id, Name: "item/updated", Client: testClient})
 		}
-		providertest.RunFor(s, time.Second)
+		providertest.RunFor(t, s, time.Second)
 		if strings.Join(order, " ") != "second first" {
 			t.Error(order)
 		}

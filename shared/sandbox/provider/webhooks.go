@@ -22,21 +22,24 @@ const (
 	hookRecord  = 200 // attempts that are remembered for whoever asks
 )
 
-// Mischief is what the network does to the next webhooks of any provider. The counts are used up one by one.
+// Mischief is what the network does to the next webhooks of any provider.
 type Mischief struct {
-	Drop          int  `json:"drop"`
-	Duplicate     int  `json:"duplicate"`
-	DelayMillis   int  `json:"delay_ms"`            // of every webhook, until changed
-	HoldOddMillis int  `json:"hold_every_other_ms"` // so that later ones overtake, until changed
-	Reverse       bool `json:"reverse"`             // what comes up together is sent newest first, until changed
+	Drop          Count `json:"drop"`
+	Duplicate     Count `json:"duplicate"`
+	DelayMillis   int   `json:"delay_ms"`            // of every webhook, until changed
+	HoldOddMillis int   `json:"hold_every_other_ms"` // so that later ones overtake, until changed
+	Reverse       bool  `json:"reverse"`             // what comes up together is sent newest first, until changed
 }
 
-// Use takes one from a count of mischief and reports whether there was one.
-func Use(n *int) bool {
-	if *n == 0 {
+// Count is how many of the next webhooks are spoilt in one way.
+type Count int
+
+// Use takes one from the count and reports whether there was one.
+func (c *Count) Use() bool {
+	if *c == 0 {
 		return false
 	}
-	*n--
+	*c--
 	return true
 }
 
@@ -112,9 +115,9 @@ func (q *Queue[D]) restore(body []byte) error {
 // Copies says how often the next webhook is queued: once, unless there is mischief.
 func (q *Queue[D]) Copies() int {
 	switch {
-	case Use(&q.Mischief.Drop):
+	case q.Mischief.Drop.Use():
 		return 0
-	case Use(&q.Mischief.Duplicate):
+	case q.Mischief.Duplicate.Use():
 		return 2
 	}
 	return 1

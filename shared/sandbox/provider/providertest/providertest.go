@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -100,20 +99,25 @@ func (i *Instant) RoundTrip(req *http.Request) (*http.Response, error) {
 type Runner interface{ Run(context.Context) error }
 
 // Run lets a stand-in send its webhooks until the test ends.
-func Run(t *testing.T, s Runner) { t.Cleanup(start(s)) }
+func Run(t testing.TB, s Runner) { t.Cleanup(start(t, s)) }
 
 // RunFor lets it send them for a while, in a bubble of testing/synctest.
-func RunFor(s Runner, d time.Duration) {
-	stop := start(s)
+func RunFor(t testing.TB, s Runner, d time.Duration) {
+	stop := start(t, s)
 	time.Sleep(d) // on the clock of the bubble
 	stop()
 }
 
-func start(s Runner) (stop func()) {
+func start(t testing.TB, s Runner) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() { _ = s.Run(ctx) })
-	return func() { cancel(); done.Wait() }
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // OpenDisk opens a new file that is closed after everything that the test starts later.
