@@ -20,6 +20,7 @@ import (
 	"github.com/bkper/automations-portal/shared/events"
 	"github.com/bkper/automations-portal/shared/posting"
 	"github.com/bkper/automations-portal/shared/sandbox/plaid"
+	"github.com/bkper/automations-portal/shared/sandbox/provider"
 	"github.com/bkper/automations-portal/shared/store"
 	"github.com/bkper/automations-portal/shared/web"
 )
@@ -144,7 +145,7 @@ func TestSpoiltAndRepeatedWebhooksLoseAndDoubleNothing(t *testing.T) {
 	b := w.bank("Spoilt Bank", checking())
 	w.client.linked(b, book)
 	want := []string{}
-	for i, m := range []plaid.Mischief{{WrongSignature: 1}, {StaleIAT: 1}, {Duplicate: 3}, {HoldOddMillis: 20}} {
+	for i, m := range []any{plaid.Mischief{WrongSignature: 1}, plaid.Mischief{StaleIAT: 1}, provider.Mischief{Duplicate: 3}, provider.Mischief{HoldOddMillis: 20}} {
 		w.sim(http.MethodPost, "/sandbox/plaid/_sim/webhooks", m, nil)
 		text := fmt.Sprintf("ROW %d", i)
 		b.add(row(i, "5", text))
@@ -165,7 +166,7 @@ func TestALostWebhookDelaysAndNeverLoses(t *testing.T) {
 	book := w.newBook("Silent")
 	b := w.bank("Silent Bank", checking())
 	c, _ := w.client.linked(b, book)
-	w.sim(http.MethodPost, "/sandbox/plaid/_sim/webhooks", plaid.Mischief{Drop: 100}, nil)
+	w.sim(http.MethodPost, "/sandbox/plaid/_sim/webhooks", provider.Mischief{Drop: 100}, nil)
 	b.add(row(1, "5", "UNHEARD"))
 	w.schedule()
 	w.settle()

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
-	"google.golang.org/api/idtoken"
 
 	"github.com/bkper/automations-portal/shared/caller"
 	"github.com/bkper/automations-portal/shared/events"
@@ -84,7 +83,7 @@ type site struct {
 	guard   *http.CrossOriginProtection
 	oauth   oauth2.Config
 	client  *http.Client
-	keys    *idtoken.Validator
+	tokens  *caller.IDTokens
 }
 
 func (a *Auth) site() *site {
@@ -98,7 +97,7 @@ func (a *Auth) site() *site {
 	}
 	edge := *a.Edge
 	edge.Origins, edge.Credentials = a.Returns, true
-	s := &site{Auth: &own, edge: &edge, base: base, client: bounded(a.Client)}
+	s := &site{Auth: &own, edge: &edge, base: base, client: caller.Bounded(a.Client)}
 	s.origins = append([]string{base.Scheme + "://" + base.Host}, a.Returns...)
 	s.guard = http.NewCrossOriginProtection()
 	for _, origin := range s.origins {
@@ -117,7 +116,9 @@ func (a *Auth) site() *site {
 			AuthURL: cmp.Or(a.AuthURL, GoogleAuthURL), TokenURL: cmp.Or(a.TokenURL, caller.GoogleTokenURL), AuthStyle: oauth2.AuthStyleInParams,
 		},
 	}
-	s.keys = validator(s.client)
+	if s.tokens, err = caller.NewIDTokens(context.Background(), a.ClientID, a.Client); err != nil {
+		panic("auth: " + err.Error())
+	}
 	return s
 }
 

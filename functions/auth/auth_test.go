@@ -274,7 +274,7 @@ func FuzzWhoeverIsSentAwayIsSentToAPageOfOurs(f *testing.F) {
 	for _, seed := range []string{"/a", "//evil", "https://evil", pages + "/x", "/\\evil", "https://pages.example@evil", "javascript:x", "/%2F/evil", "?x"} {
 		f.Add(seed)
 	}
-	h := (&auth.Auth{URL: "https://portal.example/auth", Returns: []string{pages}, Edge: &web.Edge{Log: slog.New(slog.DiscardHandler)}}).Handler()
+	h := (&auth.Auth{ClientID: "x", URL: "https://portal.example/auth", Returns: []string{pages}, Edge: &web.Edge{Log: slog.New(slog.DiscardHandler)}}).Handler()
 	f.Fuzz(func(t *testing.T, returnURL string) {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/logout?returnUrl="+url.QueryEscape(returnURL), nil))
@@ -476,7 +476,7 @@ func TestCookiesAreTheFunctionsOwn(t *testing.T) {
 		{"a function of its own host", "https://auth.example/", nil, "Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"},
 		{"a developer's machine", "http://localhost:8080/auth", []string{pages}, "Path=/auth; Max-Age=0; HttpOnly; SameSite=Lax"},
 	} {
-		h := (&auth.Auth{URL: row.url, Returns: row.returns, Edge: &web.Edge{Log: slog.New(slog.DiscardHandler)}}).Handler()
+		h := (&auth.Auth{ClientID: "x", URL: row.url, Returns: row.returns, Edge: &web.Edge{Log: slog.New(slog.DiscardHandler)}}).Handler()
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/logout", nil))
 		if got := rec.Header().Get("Set-Cookie"); got != "bkper_session=; "+row.want {
@@ -492,11 +492,12 @@ func TestCookiesAreTheFunctionsOwn(t *testing.T) {
 
 func TestAMisconfiguredFunctionDoesNotServe(t *testing.T) {
 	for name, a := range map[string]*auth.Auth{
-		"no URL":           {},
-		"no host":          {URL: "https:///auth"},
-		"another scheme":   {URL: "ftp://portal.example/auth"},
-		"origin with path": {URL: "https://portal.example/auth", Returns: []string{"https://pages.example/"}},
-		"foreign home":     {URL: "https://portal.example/auth", Home: "https://evil.example"},
+		"no URL":           {ClientID: "x"},
+		"no host":          {ClientID: "x", URL: "https:///auth"},
+		"another scheme":   {ClientID: "x", URL: "ftp://portal.example/auth"},
+		"origin with path": {ClientID: "x", URL: "https://portal.example/auth", Returns: []string{"https://pages.example/"}},
+		"foreign home":     {ClientID: "x", URL: "https://portal.example/auth", Home: "https://evil.example"},
+		"any client":       {URL: "https://portal.example/auth"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {

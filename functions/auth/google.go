@@ -3,41 +3,20 @@ package auth
 import (
 	"context"
 	"crypto/subtle"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"strings"
-	"time"
 
 	"golang.org/x/oauth2"
-	"google.golang.org/api/idtoken"
 
+	"github.com/bkper/automations-portal/shared/caller"
 	"github.com/bkper/automations-portal/shared/secret"
 	"github.com/bkper/automations-portal/shared/web"
 )
 
 // scopes are what Bkper's API takes a token with.
 var scopes = []string{"openid", "https://www.googleapis.com/auth/userinfo.email"}
-
-const (
-	callTimeout = 10 * time.Second
-	maxKeys     = 1 << 20
-)
-
-// bounded is a client for calls that carry a token: it follows no redirect and does not wait for ever.
-func bounded(c *http.Client) *http.Client {
-	if c == nil {
-		c = http.DefaultClient
-	}
-	own := *c
-	own.Timeout = callTimeout
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &own
-}
 
 // consentScreen is the URL of Google's sign-in. Offline access is asked for always; Google gives a refresh token only
 // past the screen, which it shows the first time and when it is asked to.
@@ -108,78 +87,18 @@ func (s *site) expired(cause error) error {
 	return p.Because(cause)
 }
 
-// verify reads an ID token. The validator's own errors are dropped, for some quote the token.
+// verify reads an ID token. What was wrong with it is not told, for some errors quote the token.
 func (s *site) verify(ctx context.Context, raw, nonce string) (person, error) {
-	if !signedByRS256(raw) {
-		return person{}, s.expired(errors.New("ID token: not one signed by RS256"))
-	}
-	payload, err := s.keys.Validate(ctx, raw, s.ClientID)
-	var unreached *url.Error
-	if errors.As(err, &unreached) || ctx.Err() != nil {
-		return person{}, s.unavailable(errors.New("ID token: no keys"))
-	}
-	if err != nil {
-		return person{}, s.expired(errors.New("ID token: signature, audience or time"))
-	}
-	// The validator checks nothing else.
-	got, _ := payload.Claims["nonce"].(string)
-	email, _ := payload.Claims["email"].(string)
-	verified, _ := payload.Claims["email_verified"].(bool)
+	who, err := s.tokens.Verify(ctx, secret.New(raw))
 	switch {
-	case payload.Issuer != "https://accounts.google.com" && payload.Issuer != "accounts.google.com":
-		return person{}, s.expired(errors.New("ID token: another issuer"))
-	case subtle.ConstantTimeCompare([]byte(got), []byte(nonce)) != 1:
+	case errors.Is(err, caller.ErrUnavailable):
+		return person{}, s.unavailable(errors.New("ID token: no keys"))
+	case err != nil:
+		return person{}, s.expired(errors.New("ID token: signature, audience, time or issuer"))
+	case subtle.ConstantTimeCompare([]byte(who.Nonce), []byte(nonce)) != 1:
 		return person{}, s.expired(errors.New("ID token: of another sign-in"))
-	case payload.Subject == "" || email == "" || !verified:
+	case who.Sub == "" || who.Email == "":
 		return person{}, web.Forbidden("Google has not verified the e-mail address of this account. Verify it there, or sign in with another account.")
 	}
-	return person{sub: payload.Subject, email: email}, nil
-}
-
-// signedByRS256 keeps the validator's other algorithm out: Google signs no sign-in with ES256, and the validator panics on
-// a short ES256 signature.
-func signedByRS256(token string) bool {
-	head, _, _ := strings.Cut(token, ".")
-	text, err := base64.RawURLEncoding.DecodeString(head)
-	if err != nil {
-		return false
-	}
-	var header struct {
-		Alg string `json:"alg"`
-	}
-	return json.Unmarshal(text, &header) == nil && header.Alg == "RS256"
-}
-
-func validator(client *http.Client) *idtoken.Validator {
-	own := *client
-	own.Transport = keyTransport{client.Transport}
-	v, err := idtoken.NewValidator(context.Background(), idtoken.WithHTTPClient(&own))
-	if err != nil {
-		panic("auth: " + err.Error())
-	}
-	return v
-}
-
-// keyTransport makes an answer other than the keys an error of the transport, which the validator's own are not, and
-// bounds the answer.
-type keyTransport struct{ base http.RoundTripper }
-
-func (t keyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	base := t.base
-	if base == nil {
-		base = http.DefaultTransport
-	}
-	resp, err := base.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		resp.Body.Close()
-		return nil, fmt.Errorf("status %d", resp.StatusCode)
-	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(resp.Body, maxKeys), resp.Body}
-	return resp, nil
+	return person{sub: who.Sub, email: who.Email}, nil
 }

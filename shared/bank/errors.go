@@ -3,6 +3,8 @@ package bank
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -36,6 +38,29 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// longestWait bounds a Retry-After, so that a wrong one does not silence a connection for long.
+const longestWait = 6 * time.Hour
+
+// Heed waits as long as the Retry-After of an answer asks for, in seconds or as an HTTP date measured by the answer's own
+// clock, where trying again can help.
+func (e *Error) Heed(header http.Header) {
+	if e.Kind != Retry && e.Kind != RetryAfter {
+		return
+	}
+	var wait time.Duration
+	text := header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil {
+		wait = time.Duration(min(seconds, int(longestWait.Seconds()))) * time.Second
+	} else if at, err := http.ParseTime(text); err == nil {
+		if sent, err := http.ParseTime(header.Get("Date")); err == nil {
+			wait = min(at.Sub(sent), longestWait)
+		}
+	}
+	if wait > 0 {
+		e.Kind, e.After = RetryAfter, wait
+	}
+}
 
 // KindOf finds the kind of an error; an error that no adapter has translated is worth a retry.
 func KindOf(err error) Kind {
@@ -71,4 +96,14 @@ var (
 	ErrUnsupported = errors.New("the provider does not offer this")
 	// ErrNotFound: no such thing, or none that this caller may see.
 	ErrNotFound = errors.New("not found")
+)
+
+// Why a row cannot be used, whatever the provider. A person reads these beside the row, as the Reason of an Unusable.
+var (
+	ErrNotRow     = errors.New("the bank sent something that is not a transaction")
+	ErrNoID       = errors.New("the bank gave the transaction no id")
+	ErrNoAmount   = errors.New("the bank gave the transaction no amount")
+	ErrBadAmount  = errors.New("the bank gave an amount that is not a number")
+	ErrNoCurrency = errors.New("the bank gave the amount no currency")
+	ErrBadDate    = errors.New("the bank gave no date, or one that does not exist")
 )

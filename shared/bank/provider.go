@@ -2,7 +2,9 @@ package bank
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"cloud.google.com/go/civil"
@@ -248,4 +250,13 @@ func NeedOf(c *Connection, d Directory) Need {
 		return ""
 	}
 	return d.Front().Needs[c.Reason]
+}
+
+// Confidential reports whether credentials may travel to that URL.
+func Confidential(at *url.URL) bool {
+	if at.Scheme == "https" {
+		return true
+	}
+	ip := net.ParseIP(at.Hostname())
+	return at.Scheme == "http" && (at.Hostname() == "localhost" || ip.IsLoopback())
 }

@@ -40,8 +40,8 @@ const (
 	maxAnswer   = 1 << 20
 )
 
-// bounded is a client for calls that carry a token: it follows no redirect and does not wait for ever.
-func bounded(c *http.Client) *http.Client {
+// Bounded is a client for calls that carry a token: it follows no redirect and does not wait for ever.
+func Bounded(c *http.Client) *http.Client {
 	if c == nil {
 		c = http.DefaultClient
 	}

@@ -49,7 +49,7 @@ func NewGoogle(c GoogleConfig) (*Google, error) {
 	if len(c.ClientIDs) == 0 || slices.Contains(c.ClientIDs, "") {
 		return nil, errors.New("verify access tokens: no OAuth client id")
 	}
-	g := &Google{clientIDs: c.ClientIDs, tokenInfo: c.TokenInfo, client: bounded(c.Client), known: newCache[Caller](tokenCount)}
+	g := &Google{clientIDs: c.ClientIDs, tokenInfo: c.TokenInfo, client: Bounded(c.Client), known: newCache[Caller](tokenCount)}
 	if g.tokenInfo == "" {
 		g.tokenInfo = TokenInfoURL
 	}

@@ -50,7 +50,7 @@ const GoogleTokenURL = "https://oauth2.googleapis.com/token"
 func NewGrants(c GrantsConfig) *Grants {
 	g := &Grants{
 		vault: c.Vault, id: c.ClientID, secret: c.ClientSecret, url: c.TokenURL,
-		client: bounded(c.Client), known: newCache[secret.String](grantCount),
+		client: Bounded(c.Client), known: newCache[secret.String](grantCount),
 	}
 	if g.url == "" {
 		g.url = GoogleTokenURL

@@ -4,6 +4,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -93,7 +94,7 @@ func New(ctx context.Context, o Options, s Sinks) (*Telemetry, error) {
 func (o Options) attributes() []attribute.KeyValue {
 	all := []attribute.KeyValue{
 		attribute.String("service.namespace", "automations-portal"),
-		attribute.String("service.name", orElse(o.Function, "all")),
+		attribute.String("service.name", cmp.Or(o.Function, "all")),
 		attribute.String("service.instance.id", rand.Text()),
 	}
 	for key, value := range map[string]string{"service.version": o.Version, "gcp.project_id": o.Project} {
@@ -102,13 +103,6 @@ func (o Options) attributes() []attribute.KeyValue {
 		}
 	}
 	return all
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 func (m Metric) instrument(meter metric.Meter) (i instrument, err error) {

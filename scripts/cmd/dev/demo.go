@@ -20,6 +20,7 @@ import (
 	"github.com/bkper/automations-portal/functions/portal"
 	"github.com/bkper/automations-portal/scripts/internal/world"
 	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/sandbox/bankfile"
 	"github.com/bkper/automations-portal/shared/sandbox/bkper"
 	"github.com/bkper/automations-portal/shared/sandbox/plaid"
 	"github.com/bkper/automations-portal/shared/session"
@@ -95,33 +96,33 @@ func (s *system) bankIsReal(o options) bool {
 }
 
 // chooseBank finds the sandbox's bank, or makes one out of a bank's file.
-func (s *system) chooseBank(o options) (id, country, currency string, st *plaid.Statement, err error) {
+func (s *system) chooseBank(o options) (id, country, currency string, file *bankfile.File, err error) {
 	if o.country == brazil {
 		return "601", brazil, "BRL", nil, nil
 	}
 	if o.bank == "" {
 		return "ins_109508", "US", "USD", nil, nil
 	}
-	file, err := os.Open(o.bank)
+	opened, err := os.Open(o.bank)
 	if err != nil {
 		return "", "", "", nil, err
 	}
-	defer file.Close()
-	if st, err = plaid.ReadCSV(file); err != nil {
+	defer opened.Close()
+	if file, err = bankfile.Read(opened); err != nil {
 		return "", "", "", nil, fmt.Errorf("%s: %w", o.bank, err)
 	}
-	currency = st.Closings()[0].Currency
+	currency = file.Closings()[0].Currency
 	if bkper.SeedBookID(currency) == "" {
 		return "", "", "", nil, fmt.Errorf("%s: the sandbox has no Book in %s", o.bank, currency)
 	}
 	err = s.world.Plaid.Do(func(b *plaid.Bank) error {
-		i, err := b.LoadStatement(st, "Bank of "+strings.TrimSuffix(baseName(o.bank), ".csv"), time.Now().AddDate(0, 0, -1))
+		i, err := b.LoadFile(file, "Bank of "+strings.TrimSuffix(baseName(o.bank), ".csv"), time.Now().AddDate(0, 0, -1))
 		if err == nil {
 			id = i.ID
 		}
 		return err
 	})
-	return id, "GB", currency, st, err
+	return id, "GB", currency, file, err
 }
 
 func baseName(path string) string { return path[strings.LastIndexAny(path, `/\`)+1:] }

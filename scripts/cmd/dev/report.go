@@ -17,6 +17,7 @@ import (
 	ledgerbkper "github.com/bkper/automations-portal/shared/ledger/bkper"
 
 	"github.com/bkper/automations-portal/shared/ledger"
+	"github.com/bkper/automations-portal/shared/sandbox/bankfile"
 	"github.com/bkper/automations-portal/shared/sandbox/plaid"
 	"github.com/bkper/automations-portal/shared/secret"
 	"github.com/bkper/automations-portal/shared/view"
@@ -155,7 +156,7 @@ func (s *system) printBook(ctx context.Context, p *person, book string, linked [
 }
 
 // tieOut compares, account by account, what the bank says that it holds with the sum of the Book's records.
-func (s *system) tieOut(ctx context.Context, p *person, book string, linked []view.Integration, st *plaid.Statement, stdout io.Writer) error {
+func (s *system) tieOut(ctx context.Context, p *person, book string, linked []view.Integration, file *bankfile.File, stdout io.Writer) error {
 	found, err := s.entries(ctx, p, book, linked)
 	if err != nil {
 		return err
@@ -167,7 +168,7 @@ func (s *system) tieOut(ctx context.Context, p *person, book string, linked []vi
 	w := tabwriter.NewWriter(stdout, 2, 4, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "Account\tRecords\tBank's balance\tSum in the Book\t\t")
 	records, differ := 0, 0
-	for _, c := range st.Closings() {
+	for _, c := range file.Closings() {
 		i := byName[c.Name]
 		sum := decimal.Zero
 		for _, e := range found[i.ID] {
@@ -184,8 +185,8 @@ func (s *system) tieOut(ctx context.Context, p *person, book string, linked []vi
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%d records in %d accounts; %d of the bank's file.\n", records, len(st.Closings()), st.Rows())
-	if differ > 0 || records != st.Rows() {
+	fmt.Fprintf(stdout, "%d records in %d accounts; %d of the bank's file.\n", records, len(file.Closings()), file.Rows())
+	if differ > 0 || records != file.Rows() {
 		return errors.New("the Book does not tie out with the bank")
 	}
 	fmt.Fprintln(stdout, "Every account ties out with the bank's own balance.")

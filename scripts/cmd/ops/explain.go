@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -224,7 +225,7 @@ func (o *operator) suspect(ctx context.Context, f feed, date civil.Date) {
 	if e := f.engine; e != nil {
 		o.say("  The bank was last read to its end %s; it is looked at again %s.", o.ago(e.Synced), o.ago(e.Due))
 		if e.Failures > 0 {
-			o.say("  The last %d reads failed: %s.", e.Failures, orElse(e.Failure, "without a code"))
+			o.say("  The last %d reads failed: %s.", e.Failures, cmp.Or(e.Failure, "without a code"))
 		}
 		if e.Asked > e.Reading || e.Lease.Held(o.now()) {
 			o.say("  It is being read right now: ask again in a minute.")

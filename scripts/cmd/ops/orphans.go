@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -51,7 +52,7 @@ func (o *operator) listOrphans(found []orphan) error {
 	}
 	w := tabwriter.NewWriter(o.out, 0, 4, 2, ' ', 0)
 	for _, x := range found {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", x.sort, x.id, orElse(x.provider, "?"), x.why)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", x.sort, x.id, cmp.Or(x.provider, "?"), x.why)
 	}
 	return w.Flush()
 }
@@ -69,7 +70,7 @@ func (o *operator) orphans(ctx context.Context) ([]orphan, error) {
 	found := append(handles, tokens...)
 	err = each(ctx, o, store.Sessions, func(s *bank.Session) error {
 		if s.State == bank.Lost {
-			found = append(found, orphan{lost, s.ID, s.Provider, fmt.Sprintf("of %s at %s, ended %s: its item can be removed by the provider's support only", s.Email, orElse(s.At, "an unknown bank"), o.ago(s.Ended))})
+			found = append(found, orphan{lost, s.ID, s.Provider, fmt.Sprintf("of %s at %s, ended %s: its item can be removed by the provider's support only", s.Email, cmp.Or(s.At, "an unknown bank"), o.ago(s.Ended))})
 		}
 		return nil
 	})
@@ -254,9 +255,9 @@ func (o *operator) end(ctx context.Context, x orphan, provider string) error {
 	if err != nil {
 		return err
 	}
-	p := banks[orElse(x.provider, provider)]
+	p := banks[cmp.Or(x.provider, provider)]
 	if p == nil {
-		return fmt.Errorf("nothing tells its provider, or %q is not configured; say it with -provider", orElse(x.provider, provider))
+		return fmt.Errorf("nothing tells its provider, or %q is not configured; say it with -provider", cmp.Or(x.provider, provider))
 	}
 	secret, err := v.Get(ctx, vault.ConnectionToken(x.id))
 	if err != nil && !errors.Is(err, vault.ErrNotFound) {

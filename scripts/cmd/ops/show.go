@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -124,7 +125,7 @@ func (o *operator) showEngine(w *tabwriter.Writer, e *posting.Engine) {
 	}
 	fmt.Fprintf(w, "rings\t%d, of which %d were heard before the last read\n", e.Asked, e.Reading)
 	if e.Failures > 0 {
-		fmt.Fprintf(w, "failures\t%d in a row, the last one %s\n", e.Failures, orElse(e.Failure, "without a code"))
+		fmt.Fprintf(w, "failures\t%d in a row, the last one %s\n", e.Failures, cmp.Or(e.Failure, "without a code"))
 	}
 	fmt.Fprintf(w, "cursor\t%s\n", map[bool]string{true: "set", false: "none: history is read from its beginning"}[e.Cursor != ""])
 	if r := e.Read; r != nil {
@@ -142,11 +143,4 @@ func (o *operator) showIntegration(w *tabwriter.Writer, i *bank.Integration, c *
 	p := v.Progress
 	fmt.Fprintf(w, "\t%d recorded, the last one %s; %d kept aside, %d flagged, %d vanished; oldest of the bank %s, history complete %v, wanted %d, had %d\n",
 		p.Recorded, o.ago(p.Last), p.Aside, p.Flagged, p.Vanished, p.Oldest, p.Complete, i.Want, i.Have)
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

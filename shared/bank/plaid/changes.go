@@ -1,14 +1,15 @@
 package plaid
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/bank/internal/tolerant"
 )
 
 const (
@@ -43,9 +44,6 @@ func (p *Plaid) Changes(ctx context.Context, from bank.From) (bank.Page, error) 
 	return readPage(body, from.At)
 }
 
-// lenient takes whatever can be understood: one odd row must not hide the others.
-var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-
 type syncAnswer struct {
 	Added    []jsontext.Value `json:"added"`
 	Modified []jsontext.Value `json:"modified"`
@@ -59,7 +57,7 @@ type syncAnswer struct {
 // readPage decodes an answer to a call with the cursor at.
 func readPage(body []byte, at string) (bank.Page, error) {
 	var a syncAnswer
-	if err := json.Unmarshal(body, &a, lenient); err != nil {
+	if err := tolerant.Unmarshal(body, &a); err != nil {
 		return bank.Page{}, broken(syncCall, badAnswer, errors.New("the answer cannot be decoded"))
 	}
 	if a.More && (a.Next == "" || a.Next == at) {
@@ -80,15 +78,15 @@ func readPage(body []byte, at string) (bank.Page, error) {
 	}
 	for _, value := range a.Removed {
 		row := readRow(value)
-		if id := text(row.ID); id != "" {
-			page.Removed = append(page.Removed, bank.RemovedTransaction{ID: id, Account: text(row.Account)})
+		if id := tolerant.Text(row.ID); id != "" {
+			page.Removed = append(page.Removed, bank.RemovedTransaction{ID: id, Account: tolerant.Text(row.Account)})
 		} else {
-			page.Unusable = append(page.Unusable, bank.Unusable{Account: text(row.Account), Reason: errNoID.Error()})
+			page.Unusable = append(page.Unusable, bank.Unusable{Account: tolerant.Text(row.Account), Reason: bank.ErrNoID.Error()})
 		}
 	}
 	for _, value := range a.Accounts {
 		var s syncAccount
-		if err := json.Unmarshal(value, &s, lenient); err == nil && s.ID != "" {
+		if err := tolerant.Unmarshal(value, &s); err == nil && s.ID != "" {
 			page.Accounts = append(page.Accounts, s.account())
 		}
 	}
@@ -111,6 +109,6 @@ type syncAccount struct {
 func (s syncAccount) account() bank.Account {
 	return bank.Account{
 		ID: s.ID, Persistent: s.Persistent, Name: s.Name, Mask: s.Mask, Type: accountType(s.Type), Subtype: s.Subtype,
-		Currency: orElse(s.Balances.ISO, s.Balances.Unofficial),
+		Currency: cmp.Or(s.Balances.ISO, s.Balances.Unofficial),
 	}
 }

@@ -135,22 +135,22 @@ func TestOneOddRowHidesNoOther(t *testing.T) {
 		return strings.Replace(strings.Replace(fullRow, old, changed, 1), `"t1"`, `"odd"`, 1)
 	}
 	for row, want := range map[string]bank.Unusable{
-		`null`:      {Reason: errNotRow.Error()},
-		`"text"`:    {Reason: errNotRow.Error()},
-		`[` + `{}]`: {Reason: errNotRow.Error()},
-		`{}`:        {Reason: errNoID.Error()},
-		change(`"transaction_id":"t1"`, `"transaction_id":17`):                  {Account: "a1", Reason: errNoID.Error()},
+		`null`:      {Reason: bank.ErrNotRow.Error()},
+		`"text"`:    {Reason: bank.ErrNotRow.Error()},
+		`[` + `{}]`: {Reason: bank.ErrNotRow.Error()},
+		`{}`:        {Reason: bank.ErrNoID.Error()},
+		change(`"transaction_id":"t1"`, `"transaction_id":17`):                  {Account: "a1", Reason: bank.ErrNoID.Error()},
 		change(`"account_id":"a1"`, `"account_id":null`):                        {ID: "odd", Reason: errNoAccount.Error()},
-		change(`12.30`, `null`):                                                 {ID: "odd", Account: "a1", Reason: errNoAmount.Error()},
-		change(`"amount":12.30,`, ``):                                           {ID: "odd", Account: "a1", Reason: errNoAmount.Error()},
-		change(`12.30`, `"12.30"`):                                              {ID: "odd", Account: "a1", Reason: errBadAmount.Error()},
-		change(`12.30`, `1e999999999`):                                          {ID: "odd", Account: "a1", Reason: errBadAmount.Error()},
-		change(`12.30`, `{}`):                                                   {ID: "odd", Account: "a1", Reason: errBadAmount.Error()},
-		change(`"iso_currency_code":"USD"`, `"iso_currency_code":null`):         {ID: "odd", Account: "a1", Reason: errNoCurrency.Error()},
-		change(`"date":"2026-03-13"`, `"date":"2026-02-29"`):                    {ID: "odd", Account: "a1", Reason: errBadDate.Error()},
-		change(`"date":"2026-03-13"`, `"date":null`):                            {ID: "odd", Account: "a1", Reason: errBadDate.Error()},
-		change(`"date":"2026-03-13"`, `"date":"2026-03-13T00:00:00Z"`):          {ID: "odd", Account: "a1", Reason: errBadDate.Error()},
-		strings.Replace(change(`12.30`, `null`), `"name":"Cafe"`, `"x":1e5`, 1): {ID: "odd", Account: "a1", Reason: errNoAmount.Error()},
+		change(`12.30`, `null`):                                                 {ID: "odd", Account: "a1", Reason: bank.ErrNoAmount.Error()},
+		change(`"amount":12.30,`, ``):                                           {ID: "odd", Account: "a1", Reason: bank.ErrNoAmount.Error()},
+		change(`12.30`, `"12.30"`):                                              {ID: "odd", Account: "a1", Reason: bank.ErrBadAmount.Error()},
+		change(`12.30`, `1e999999999`):                                          {ID: "odd", Account: "a1", Reason: bank.ErrBadAmount.Error()},
+		change(`12.30`, `{}`):                                                   {ID: "odd", Account: "a1", Reason: bank.ErrBadAmount.Error()},
+		change(`"iso_currency_code":"USD"`, `"iso_currency_code":null`):         {ID: "odd", Account: "a1", Reason: bank.ErrNoCurrency.Error()},
+		change(`"date":"2026-03-13"`, `"date":"2026-02-29"`):                    {ID: "odd", Account: "a1", Reason: bank.ErrBadDate.Error()},
+		change(`"date":"2026-03-13"`, `"date":null`):                            {ID: "odd", Account: "a1", Reason: bank.ErrBadDate.Error()},
+		change(`"date":"2026-03-13"`, `"date":"2026-03-13T00:00:00Z"`):          {ID: "odd", Account: "a1", Reason: bank.ErrBadDate.Error()},
+		strings.Replace(change(`12.30`, `null`), `"name":"Cafe"`, `"x":1e5`, 1): {ID: "odd", Account: "a1", Reason: bank.ErrNoAmount.Error()},
 	} {
 		got, err := readPage([]byte(`{"added":[`+fullRow+`,`+row+`],"modified":[`+row+`],"removed":[],"next_cursor":"c1","has_more":false}`), "")
 		if err != nil || len(got.Changed) != 1 {

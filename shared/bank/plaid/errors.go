@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -158,9 +157,7 @@ func refusal(call string, status int, header http.Header, body []byte) error {
 		cause = fmt.Errorf("%w: %w", cause, r.is)
 	}
 	e := &bank.Error{Kind: r.kind, Code: said.Code, After: r.after, Err: cause}
-	if wait := retryAfter(header); wait > 0 && (e.Kind == bank.Retry || e.Kind == bank.RetryAfter) {
-		e.Kind, e.After = bank.RetryAfter, wait
-	}
+	e.Heed(header)
 	return e
 }
 
@@ -182,21 +179,4 @@ func (c complaint) rule(status int) rule {
 		return rule{kind: bank.OurFault}
 	}
 	return rule{kind: bank.Permanent}
-}
-
-// longestWait bounds a Retry-After, so that a wrong one does not silence a connection for long.
-const longestWait = 6 * time.Hour
-
-// retryAfter reads the header as seconds or as an HTTP date measured by the answer's own clock; 0 where it asks for no wait.
-func retryAfter(header http.Header) time.Duration {
-	text := header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(text); err == nil {
-		return time.Duration(min(max(seconds, 0), int(longestWait.Seconds()))) * time.Second
-	}
-	at, err := http.ParseTime(text)
-	sent, sentErr := http.ParseTime(header.Get("Date"))
-	if err != nil || sentErr != nil {
-		return 0
-	}
-	return min(max(at.Sub(sent), 0), longestWait)
 }

@@ -1,6 +1,7 @@
 package plaid
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func (p *Plaid) accounts(ctx context.Context, token secret.String) ([]bank.Accou
 		accounts = append(accounts, bank.Account{
 			ID: a.AccountId, Persistent: a.GetPersistentAccountId(), Name: a.Name, Mask: a.GetMask(),
 			Type: accountType(string(a.Type)), Subtype: string(a.GetSubtype()),
-			Currency: orElse(a.Balances.GetIsoCurrencyCode(), a.Balances.GetUnofficialCurrencyCode()),
+			Currency: cmp.Or(a.Balances.GetIsoCurrencyCode(), a.Balances.GetUnofficialCurrencyCode()),
 		})
 	}
 	return accounts, nil

@@ -3,9 +3,9 @@
 package plaid
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -97,15 +97,15 @@ func (c Config) check() (string, error) {
 	base := c.BaseURL
 	switch c.Environment {
 	case Sandbox:
-		base = orElse(base, string(sdk.Sandbox))
+		base = cmp.Or(base, string(sdk.Sandbox))
 	case Production:
-		base = orElse(base, string(sdk.Production))
+		base = cmp.Or(base, string(sdk.Production))
 	case "development":
 		faults = append(faults, errors.New("plaid: Plaid has closed its development environment; use sandbox or production"))
 	default:
 		faults = append(faults, fmt.Errorf("plaid: environment %q is neither sandbox nor production", c.Environment))
 	}
-	if at, err := url.Parse(base); base != "" && (err != nil || at.Host == "" || !confidential(at)) {
+	if at, err := url.Parse(base); base != "" && (err != nil || at.Host == "" || !bank.Confidential(at)) {
 		faults = append(faults, errors.New("plaid: the base URL must be https, or http on a loopback address"))
 	}
 	if c.ClientID == "" {
@@ -120,15 +120,6 @@ func (c Config) check() (string, error) {
 	return strings.TrimRight(base, "/"), errors.Join(faults...)
 }
 
-// confidential reports whether credentials may travel to that URL.
-func confidential(at *url.URL) bool {
-	if at.Scheme == "https" {
-		return true
-	}
-	ip := net.ParseIP(at.Hostname())
-	return at.Scheme == "http" && (at.Hostname() == "localhost" || ip.IsLoopback())
-}
-
 // Name returns "plaid".
 func (*Plaid) Name() string { return Name }
 
@@ -140,11 +131,4 @@ func (p *Plaid) ours(token secret.String) error {
 		return &bank.Error{Kind: bank.OurFault, Code: "TOKEN_OF_ANOTHER_ENVIRONMENT"}
 	}
 	return nil
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

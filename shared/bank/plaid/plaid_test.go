@@ -266,30 +266,6 @@ func TestABrokenConnectionIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsReadInBothFormsAndBounded(t *testing.T) {
-	sent := testTime.Format(http.TimeFormat)
-	for _, row := range []struct {
-		after, date string
-		want        time.Duration
-	}{
-		{"30", "", 30 * time.Second},
-		{"0", "", 0},
-		{"-5", "", 0},
-		{"99999999999", "", longestWait},
-		{"9999999999999999999999", "", 0},
-		{testTime.Add(2 * time.Minute).Format(http.TimeFormat), sent, 2 * time.Minute},
-		{testTime.Add(24 * time.Hour).Format(http.TimeFormat), sent, longestWait},
-		{testTime.Add(-time.Minute).Format(http.TimeFormat), sent, 0},
-		{testTime.Format(http.TimeFormat), "", 0},
-		{"soon", sent, 0},
-		{"", sent, 0},
-	} {
-		if got := retryAfter(http.Header{"Retry-After": {row.after}, "Date": {row.date}}); got != row.want {
-			t.Errorf("%q: %v, want %v", row.after, got, row.want)
-		}
-	}
-}
-
 // What asks for a person says why, where Plaid does.
 func TestCodesThatAskForThePersonSayWhy(t *testing.T) {
 	general := []string{"ITEM_LOGIN_REQUIRED", "INSUFFICIENT_CREDENTIALS", "NO_ACCOUNTS"} // have many reasons

@@ -1,24 +1,19 @@
 package plaid
 
 import (
+	"cmp"
 	"errors"
 
 	"cloud.google.com/go/civil"
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/bank/internal/tolerant"
 )
 
 // Why a row cannot be used. A person reads these beside the row.
 var (
-	errNotRow     = errors.New("the bank sent something that is not a transaction")
-	errNoID       = errors.New("the bank gave the transaction no id")
-	errNoAccount  = errors.New("the bank did not say which account the transaction belongs to")
-	errNoAmount   = errors.New("the bank gave the transaction no amount")
-	errBadAmount  = errors.New("the bank gave an amount that is not a number")
-	errNoCurrency = errors.New("the bank gave the amount no currency")
-	errBadDate    = errors.New("the bank gave no date, or one that does not exist")
+	errNoAccount = errors.New("the bank did not say which account the transaction belongs to")
 )
 
 // row is one of added, modified or removed. Nothing is decoded further than needed, so that an unforeseen type in a field
@@ -47,32 +42,32 @@ type row struct {
 
 func readRow(value jsontext.Value) row {
 	var r row
-	r.whole = value.Kind() == '{' && json.Unmarshal(value, &r, lenient) == nil
+	r.whole = tolerant.Object(value, &r)
 	return r
 }
 
 // transaction says the row in our words. Beside an error it holds what ids there were.
 func (r row) transaction() (bank.Transaction, error) {
-	t := bank.Transaction{ID: text(r.ID), Account: text(r.Account)}
+	t := bank.Transaction{ID: tolerant.Text(r.ID), Account: tolerant.Text(r.Account)}
 	switch {
 	case !r.whole:
-		return t, errNotRow
+		return t, bank.ErrNotRow
 	case t.ID == "":
-		return t, errNoID
+		return t, bank.ErrNoID
 	case t.Account == "":
 		return t, errNoAccount
 	}
 	if err := r.money(&t); err != nil {
 		return t, err
 	}
-	date, err := civil.ParseDate(text(r.Date))
+	date, err := civil.ParseDate(tolerant.Text(r.Date))
 	if err != nil {
-		return t, errBadDate
+		return t, bank.ErrBadDate
 	}
 	t.Date = date
 	t.Pending = string(r.Pending) == "true"
-	t.PendingID = text(r.PendingID)
-	t.Text = orElse(text(r.Original), text(r.Name))
+	t.PendingID = tolerant.Text(r.PendingID)
+	t.Text = cmp.Or(tolerant.Text(r.Original), tolerant.Text(r.Name))
 	t.Details = r.details()
 	return t, nil
 }
@@ -81,14 +76,14 @@ func (r row) transaction() (bank.Transaction, error) {
 // as well as a payment from a current account.
 func (r row) money(t *bank.Transaction) error {
 	if len(r.Amount) == 0 || r.Amount.Kind() == 'n' {
-		return errNoAmount
+		return bank.ErrNoAmount
 	}
 	amount, err := bank.ParseAmount(string(r.Amount))
 	if err != nil {
-		return errBadAmount
+		return bank.ErrBadAmount
 	}
-	if t.Currency = orElse(text(r.ISO), text(r.Unofficial)); t.Currency == "" {
-		return errNoCurrency
+	if t.Currency = cmp.Or(tolerant.Text(r.ISO), tolerant.Text(r.Unofficial)); t.Currency == "" {
+		return bank.ErrNoCurrency
 	}
 	t.Amount, t.Direction = amount.Abs(), bank.Out
 	if amount.IsNegative() {
@@ -106,37 +101,21 @@ func (r row) details() map[string]string {
 	var payment struct {
 		Reference jsontext.Value `json:"reference_number"`
 	}
-	read(r.Category, &category)
-	read(r.Payment, &payment)
+	tolerant.Object(r.Category, &category)
+	tolerant.Object(r.Payment, &payment)
 	details := map[string]string{}
 	for key, value := range map[string]string{
-		"merchant":         text(r.Merchant),
-		"category":         orElse(text(category.Detailed), text(category.Primary)),
-		"check_number":     text(r.Check),
-		"payment_channel":  text(r.Channel),
-		"transaction_code": text(r.Code),
-		"reference_number": text(payment.Reference),
-		"authorized_date":  text(r.AuthorizedDate),
+		"merchant":         tolerant.Text(r.Merchant),
+		"category":         cmp.Or(tolerant.Text(category.Detailed), tolerant.Text(category.Primary)),
+		"check_number":     tolerant.Text(r.Check),
+		"payment_channel":  tolerant.Text(r.Channel),
+		"transaction_code": tolerant.Text(r.Code),
+		"reference_number": tolerant.Text(payment.Reference),
+		"authorized_date":  tolerant.Text(r.AuthorizedDate),
 	} {
 		if value != "" {
 			details[key] = value
 		}
 	}
 	return details
-}
-
-// text returns a JSON string's text; "" for null, nothing, and every other kind.
-func text(value jsontext.Value) string {
-	var s string
-	if value.Kind() != '"' || json.Unmarshal(value, &s, lenient) != nil {
-		return ""
-	}
-	return s
-}
-
-// read decodes an object and leaves out as it is where there is none.
-func read(value jsontext.Value, out any) {
-	if value.Kind() == '{' {
-		_ = json.Unmarshal(value, out, lenient)
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/bank/internal/tolerant"
 )
 
 const (
@@ -251,7 +252,7 @@ func markOf(rows []row) mark {
 	var last []string
 	for _, row := range rows {
 		if !row.Created.Before(since) {
-			last = append(last, text(row.ID))
+			last = append(last, tolerant.Text(row.ID))
 		}
 	}
 	slices.Sort(last)
@@ -293,7 +294,7 @@ func (r *reader) longAgo() civil.Date {
 // dates are the days of some rows.
 func dates(rows []row, of func(row) bool) (days []civil.Date) {
 	for _, row := range rows {
-		if date, ok := dateOf(text(row.Date)); ok && of(row) {
+		if date, ok := dateOf(tolerant.Text(row.Date)); ok && of(row) {
 			days = append(days, date)
 		}
 	}
@@ -312,10 +313,10 @@ func (r *reader) retell(ctx context.Context, a bank.Account, since civil.Date, a
 	}
 	seen := map[string]bool{}
 	for _, row := range rows {
-		seen[text(row.ID)] = true
+		seen[tolerant.Text(row.ID)] = true
 	}
 	for _, row := range also {
-		if !seen[text(row.ID)] {
+		if !seen[tolerant.Text(row.ID)] {
 			rows = append(rows, row)
 		}
 	}
@@ -331,7 +332,7 @@ func (r *reader) retell(ctx context.Context, a bank.Account, since civil.Date, a
 func cut(rows []row) (since civil.Date, ok bool) {
 	last := civil.Date{}
 	for _, row := range rows {
-		date, read := dateOf(text(row.Date))
+		date, read := dateOf(tolerant.Text(row.Date))
 		// The order is that of the times, of which the rule for dates may make a day more or less.
 		if !read || (!last.IsZero() && date.After(last.AddDays(1))) {
 			return since, false

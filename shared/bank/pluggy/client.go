@@ -17,6 +17,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/bkper/automations-portal/shared/bank/internal/tolerant"
 	"github.com/bkper/automations-portal/shared/secret"
 )
 
@@ -63,7 +64,7 @@ func (a *answer) decode(out any) error {
 	if out == nil || a.status == http.StatusNoContent {
 		return nil
 	}
-	if err := json.Unmarshal(a.body, out, lenient); err != nil {
+	if err := tolerant.Unmarshal(a.body, out); err != nil {
 		return broken(a.call, badAnswer, errors.New("the answer cannot be decoded"))
 	}
 	return nil
@@ -149,7 +150,7 @@ func (p *Pluggy) authenticate(ctx context.Context) (apiKey, error) {
 	var said struct {
 		Key loose `json:"apiKey"`
 	}
-	if json.Unmarshal(got.body, &said, lenient) != nil || said.Key == "" {
+	if tolerant.Unmarshal(got.body, &said) != nil || said.Key == "" {
 		return apiKey{}, broken(c.name, badAnswer, errors.New("no key"))
 	}
 	return apiKey{secret.New(string(said.Key)), p.now().Add(lifetime(string(said.Key)))}, nil
@@ -180,7 +181,7 @@ func claimsOf(token string) (c claims) {
 		return c
 	}
 	text, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
-	if err != nil || json.Unmarshal(text, &c, lenient) != nil {
+	if err != nil || tolerant.Unmarshal(text, &c) != nil {
 		return claims{}
 	}
 	return c
@@ -243,10 +244,6 @@ func (k *keyring) drop(refused secret.String) {
 	}
 }
 
-// lenient takes whatever can be understood: Pluggy adds fields and values without notice, and one odd row must not hide the
-// others.
-var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-
 // loose is a text that may come as something else: a number as its digits, null and the rest as nothing.
 type loose string
 
@@ -256,7 +253,7 @@ func (l *loose) UnmarshalJSON(value []byte) error {
 	switch jsontext.Value(value).Kind() {
 	case '"':
 		var s string
-		if err := json.Unmarshal(value, &s, lenient); err != nil {
+		if err := tolerant.Unmarshal(value, &s); err != nil {
 			return err
 		}
 		*l = loose(s)
@@ -294,8 +291,6 @@ type maybe[T any] struct {
 // UnmarshalJSON implements json.Unmarshaler.
 func (m *maybe[T]) UnmarshalJSON(value []byte) error {
 	*m = maybe[T]{}
-	if jsontext.Value(value).Kind() == '{' && json.Unmarshal(value, &m.Value, lenient) == nil {
-		m.Is = true
-	}
+	m.Is = tolerant.Object(value, &m.Value)
 	return nil
 }

@@ -6,13 +6,11 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/bank/internal/tolerant"
 )
 
 // Codes of our own, for what carries none of Pluggy's.
@@ -81,7 +79,7 @@ var (
 
 func complaintOf(body []byte) complaint {
 	var said complaint
-	if json.Unmarshal(body, &said, lenient) != nil {
+	if tolerant.Unmarshal(body, &said) != nil {
 		return complaint{}
 	}
 	return said
@@ -110,9 +108,7 @@ func (a *answer) refusal() error {
 		cause = fmt.Errorf("%w: %w", cause, r.is)
 	}
 	e := &bank.Error{Kind: r.kind, Code: code, After: r.after, Err: cause}
-	if wait := retryAfter(a.header); wait > 0 && (e.Kind == bank.Retry || e.Kind == bank.RetryAfter) {
-		e.Kind, e.After = bank.RetryAfter, wait
-	}
+	e.Heed(a.header)
 	return e
 }
 
@@ -133,21 +129,4 @@ func (a *answer) nowhere() bool {
 // gone is the error of an item that does not exist, or is another client's: Pluggy does not tell these apart.
 func gone(call string) error {
 	return &bank.Error{Kind: bank.Permanent, Code: "ITEM_NOT_FOUND", Err: fmt.Errorf("pluggy %s: %w", call, bank.ErrGone)}
-}
-
-// longestWait bounds a Retry-After, so that a wrong one does not silence a connection for long.
-const longestWait = 6 * time.Hour
-
-// retryAfter reads the header as seconds or as an HTTP date measured by the answer's own clock; 0 where it asks for no wait.
-func retryAfter(header http.Header) time.Duration {
-	text := header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(text); err == nil {
-		return time.Duration(min(max(seconds, 0), int(longestWait.Seconds()))) * time.Second
-	}
-	at, err := http.ParseTime(text)
-	sent, sentErr := http.ParseTime(header.Get("Date"))
-	if err != nil || sentErr != nil {
-		return 0
-	}
-	return min(max(at.Sub(sent), 0), longestWait)
 }

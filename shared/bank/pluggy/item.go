@@ -1,6 +1,7 @@
 package pluggy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -196,7 +197,7 @@ func (p *Pluggy) accounts(ctx context.Context, i *item) ([]bank.Account, error) 
 
 func (a account) account(i *item) bank.Account {
 	out := bank.Account{
-		ID: string(a.ID), Name: orElse(string(a.Name), orElse(string(a.Trade), string(a.Subtype))), Mask: mask(string(a.Number)),
+		ID: string(a.ID), Name: cmp.Or(string(a.Name), cmp.Or(string(a.Trade), string(a.Subtype))), Mask: mask(string(a.Number)),
 		Type: bank.Other, Subtype: strings.ToLower(string(a.Subtype)), Currency: string(a.Currency),
 	}
 	switch a.Type {

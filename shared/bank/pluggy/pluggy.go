@@ -13,9 +13,9 @@
 package pluggy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -116,10 +116,10 @@ func (c Config) check() (base, script *url.URL, err error) {
 	if c.Environment != Sandbox && c.Environment != Production {
 		faults = append(faults, fmt.Errorf("pluggy: environment %q is neither sandbox nor production", c.Environment))
 	}
-	if base, err = url.Parse(strings.TrimRight(orElse(c.BaseURL, DefaultURL), "/")); err != nil || base.Host == "" || !confidential(base) {
+	if base, err = url.Parse(strings.TrimRight(cmp.Or(c.BaseURL, DefaultURL), "/")); err != nil || base.Host == "" || !bank.Confidential(base) {
 		faults = append(faults, errors.New("pluggy: the base URL must be https, or http on a loopback address"))
 	}
-	if script, err = url.Parse(orElse(c.WidgetURL, DefaultWidget)); err != nil || script.Host == "" || !confidential(script) {
+	if script, err = url.Parse(cmp.Or(c.WidgetURL, DefaultWidget)); err != nil || script.Host == "" || !bank.Confidential(script) {
 		faults = append(faults, errors.New("pluggy: the widget's URL must be https, or http on a loopback address"))
 	}
 	if c.ClientID == "" {
@@ -143,21 +143,5 @@ func presentable(text string) bool {
 	})
 }
 
-// confidential reports whether credentials may travel to that URL.
-func confidential(at *url.URL) bool {
-	if at.Scheme == "https" {
-		return true
-	}
-	ip := net.ParseIP(at.Hostname())
-	return at.Scheme == "http" && (at.Hostname() == "localhost" || ip.IsLoopback())
-}
-
 // Name returns "pluggy".
 func (*Pluggy) Name() string { return Name }
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
-}

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/bkper/automations-portal/shared/bank"
 )
 
 // webhook is one as Pluggy keeps it for the client.
@@ -28,7 +30,7 @@ const webhooksCall = "GET /webhooks"
 // failures, or the address is another now. It may be repeated; it returns, for people, what it did, and nothing where all was as it should be. The Dashboard
 // cannot register a webhook with a header.
 func (p *Pluggy) Register(ctx context.Context, address string) (did []string, err error) {
-	if at, err := url.Parse(address); err != nil || at.Host == "" || !confidential(at) {
+	if at, err := url.Parse(address); err != nil || at.Host == "" || !bank.Confidential(at) {
 		return nil, errors.New("pluggy: the address of a webhook must be an https URL")
 	}
 	if len(p.doorbell) == 0 {

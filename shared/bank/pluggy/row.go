@@ -1,6 +1,7 @@
 package pluggy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -10,21 +11,15 @@ import (
 	_ "time/tzdata" // the rule for dates needs São Paulo's clock on machines that have no zones of their own
 
 	"cloud.google.com/go/civil"
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/bank/internal/tolerant"
 )
 
 // Why a row cannot be used. A person reads these beside the row.
 var (
-	errNotRow      = errors.New("the bank sent something that is not a transaction")
-	errNoID        = errors.New("the bank gave the transaction no id")
-	errNoAmount    = errors.New("the bank gave the transaction no amount")
-	errBadAmount   = errors.New("the bank gave an amount that is not a number")
 	errNoDirection = errors.New("the bank did not say which way the money went")
-	errNoCurrency  = errors.New("the bank gave the amount no currency")
-	errBadDate     = errors.New("the bank gave no date, or one that does not exist")
 	errForeign     = errors.New("the bank sent a transaction of another account")
 )
 
@@ -53,18 +48,18 @@ type row struct {
 
 func readRow(value jsontext.Value) row {
 	var r row
-	r.whole = value.Kind() == '{' && json.Unmarshal(value, &r, lenient) == nil
+	r.whole = tolerant.Object(value, &r)
 	return r
 }
 
 // transaction says the row in our words, for the account that was asked for. Beside an error it holds what ids there were.
 func (r row) transaction(of bank.Account) (bank.Transaction, error) {
-	t := bank.Transaction{ID: text(r.ID), Account: of.ID}
-	switch at := text(r.Account); {
+	t := bank.Transaction{ID: tolerant.Text(r.ID), Account: of.ID}
+	switch at := tolerant.Text(r.Account); {
 	case !r.whole:
-		return t, errNotRow
+		return t, bank.ErrNotRow
 	case t.ID == "":
-		return t, errNoID
+		return t, bank.ErrNoID
 	case at != "" && !strings.EqualFold(at, of.ID):
 		return t, errForeign
 	}
@@ -72,14 +67,14 @@ func (r row) transaction(of bank.Account) (bank.Transaction, error) {
 		return t, err
 	}
 	var ok bool
-	if t.Date, ok = dateOf(text(r.Date)); !ok {
-		return t, errBadDate
+	if t.Date, ok = dateOf(tolerant.Text(r.Date)); !ok {
+		return t, bank.ErrBadDate
 	}
-	t.Pending = text(r.Status) == "PENDING"
-	t.Text = orElse(text(r.Raw), text(r.Description))
+	t.Pending = tolerant.Text(r.Status) == "PENDING"
+	t.Text = cmp.Or(tolerant.Text(r.Raw), tolerant.Text(r.Description))
 	t.Details = r.details(t.Direction)
 	if t.Text == "" {
-		t.Text = orElse(t.Details["merchant"], t.Details["operation"])
+		t.Text = cmp.Or(t.Details["merchant"], t.Details["operation"])
 	}
 	return t, nil
 }
@@ -88,21 +83,21 @@ func (r row) transaction(of bank.Account) (bank.Transaction, error) {
 // account negative, and some banks have it otherwise. Where the row is in another currency than its account, what the account
 // was charged stands beside it.
 func (r row) money(t *bank.Transaction, of bank.Account) error {
-	amount, currency := r.Amount, text(r.Currency)
+	amount, currency := r.Amount, tolerant.Text(r.Currency)
 	if number(r.InOwnCurrency) {
 		amount, currency = r.InOwnCurrency, of.Currency
 	}
 	if len(amount) == 0 || amount.Kind() == 'n' {
-		return errNoAmount
+		return bank.ErrNoAmount
 	}
 	value, err := bank.ParseAmount(string(amount))
 	if err != nil {
-		return errBadAmount
+		return bank.ErrBadAmount
 	}
-	if t.Currency = orElse(currency, of.Currency); t.Currency == "" {
-		return errNoCurrency
+	if t.Currency = cmp.Or(currency, of.Currency); t.Currency == "" {
+		return bank.ErrNoCurrency
 	}
-	switch text(r.Type) {
+	switch tolerant.Text(r.Type) {
 	case "DEBIT":
 		t.Direction = bank.Out
 	case "CREDIT":
@@ -165,17 +160,17 @@ func (r row) details(way bank.Direction) map[string]string {
 		Card      loose `json:"cardNumber"`
 		Bill      loose `json:"billForecastDate"`
 	}
-	read(r.Merchant, &merchant)
-	read(r.Payment, &payment)
-	read(r.Card, &card)
+	tolerant.Object(r.Merchant, &merchant)
+	tolerant.Object(r.Payment, &payment)
+	tolerant.Object(r.Card, &card)
 	other := payment.Receiver.Value.Name
 	if way == bank.In {
 		other = payment.Payer.Value.Name
 	}
 	details := map[string]string{
-		"merchant":          orElse(string(merchant.Name), string(merchant.Business)),
-		"category":          text(r.Category),
-		"operation":         text(r.Operation),
+		"merchant":          cmp.Or(string(merchant.Name), string(merchant.Business)),
+		"category":          tolerant.Text(r.Category),
+		"operation":         tolerant.Text(r.Operation),
 		"counterparty":      string(other),
 		"payment_method":    string(payment.Method),
 		"payment_reason":    string(payment.Reason),
@@ -186,7 +181,7 @@ func (r row) details(way bank.Direction) map[string]string {
 		"original_currency": "",
 	}
 	if details["original_amount"] != "" {
-		details["original_currency"] = text(r.Currency)
+		details["original_currency"] = tolerant.Text(r.Currency)
 	}
 	if total := string(card.Total); card.Number != "" && total != "" && total != "0" && total != "1" {
 		details["installment"] = string(card.Number) + "/" + total
@@ -222,20 +217,4 @@ func billMonth(text string) string {
 		return ""
 	}
 	return text
-}
-
-// text returns a JSON string's text; "" for null, nothing, and every other kind.
-func text(value jsontext.Value) string {
-	var s string
-	if value.Kind() != '"' || json.Unmarshal(value, &s, lenient) != nil {
-		return ""
-	}
-	return s
-}
-
-// read decodes an object and leaves out as it is where there is none.
-func read(value jsontext.Value, out any) {
-	if value.Kind() == '{' {
-		_ = json.Unmarshal(value, out, lenient)
-	}
 }

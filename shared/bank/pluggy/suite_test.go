@@ -17,6 +17,7 @@ import (
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/bank/banktest"
 	sandbox "github.com/bkper/automations-portal/shared/sandbox/pluggy"
+	"github.com/bkper/automations-portal/shared/sandbox/provider/providertest"
 	"github.com/bkper/automations-portal/shared/secret"
 )
 
@@ -45,7 +46,7 @@ func harness(t testing.TB) banktest.Harness {
 	at, bells := httptest.NewServer(front), httptest.NewServer(http.HandlerFunc(b.hear))
 	t.Cleanup(at.Close)
 	t.Cleanup(bells.Close)
-	run(t, server)
+	providertest.Run(t, server)
 	p := adapter(t, at.URL, b.now)
 	p.clientID, p.secret = suiteClient, secret.New(suiteSecret)
 	if _, err := p.Register(t.Context(), bells.URL+"/webhook/pluggy"); err != nil {
@@ -59,19 +60,6 @@ func harness(t testing.TB) banktest.Harness {
 		Secrets: []string{suiteSecret, theSecret},
 		Sign:    func([]byte) http.Header { return http.Header{WebhookHeader: {theSecret}} },
 	}
-}
-
-// run lets the sandbox send its webhooks until the test ends.
-func run(t testing.TB, server *sandbox.Server) {
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- server.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 // theBankOf plays the bank and the person through the sandbox's own types. It remembers what it wrote on the statements, so that

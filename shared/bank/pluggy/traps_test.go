@@ -176,17 +176,17 @@ func TestNullsMissingKeysAndUnknownOnesAreNoTrouble(t *testing.T) {
 
 func TestARowThatIsNotUnderstoodIsSetAsideAlone(t *testing.T) {
 	for members, want := range map[string]error{
-		`"id":null`: errNoID, `"id":7`: errNoID, `"amount":null`: errNoAmount, `"amount":"12"`: errBadAmount, `"amount":1e999999`: errBadAmount,
-		`"type":"TRANSFER"`: errNoDirection, `"type":null`: errNoDirection, `"date":null`: errBadDate, `"date":"0000-13-45"`: errBadDate, `"accountId":"` + theCard + `"`: errForeign,
+		`"id":null`: bank.ErrNoID, `"id":7`: bank.ErrNoID, `"amount":null`: bank.ErrNoAmount, `"amount":"12"`: bank.ErrBadAmount, `"amount":1e999999`: bank.ErrBadAmount,
+		`"type":"TRANSFER"`: errNoDirection, `"type":null`: errNoDirection, `"date":null`: bank.ErrBadDate, `"date":"0000-13-45"`: bank.ErrBadDate, `"accountId":"` + theCard + `"`: errForeign,
 	} {
 		if _, err := readRow(jsontext.Value(rowJSON("t1", theBank, members))).transaction(reais); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", members, err, want)
 		}
 	}
-	if _, err := readRow(jsontext.Value(rowJSON("t1", theBank, `"currencyCode":null`))).transaction(bank.Account{ID: theBank}); !errors.Is(err, errNoCurrency) {
+	if _, err := readRow(jsontext.Value(rowJSON("t1", theBank, `"currencyCode":null`))).transaction(bank.Account{ID: theBank}); !errors.Is(err, bank.ErrNoCurrency) {
 		t.Error(err)
 	}
-	if _, err := readRow(jsontext.Value(`[1]`)).transaction(reais); !errors.Is(err, errNotRow) {
+	if _, err := readRow(jsontext.Value(`[1]`)).transaction(reais); !errors.Is(err, bank.ErrNotRow) {
 		t.Error(err)
 	}
 	p, _ := itemWith(t, resultsJSON("null", rowJSON("t1", theBank), rowJSON("t2", theBank, `"amount":"?"`), `"odd"`, rowJSON("t3", theBank)), resultsJSON("null"))
@@ -346,7 +346,7 @@ func TestNothingThatIsReadAsksPluggyToSynchronise(t *testing.T) {
 }
 
 func TestACallThatComesTooOftenIsRepeatedWhenPluggySays(t *testing.T) {
-	for wait, want := range map[string]time.Duration{"60": time.Minute, "0": 0, "soon": 0, "-5": 0, "9999999": longestWait} {
+	for wait, want := range map[string]time.Duration{"60": time.Minute, "0": 0, "soon": 0, "-5": 0, "9999999": 6 * time.Hour} {
 		p, _ := scripted(t, map[string]http.HandlerFunc{"GET /items/" + theItem: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", wait)
 			with(http.StatusTooManyRequests, `{"message":"Too many requests. Please try again later (see Retry-After header in seconds)","code":429}`)(w, r)

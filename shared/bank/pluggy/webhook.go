@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/bank/internal/tolerant"
 )
 
 const (
@@ -92,14 +93,14 @@ func (e event) notices() ([]bank.Notice, error) {
 	if !matters {
 		return nil, nil
 	}
-	id := text(e.Item)
+	id := tolerant.Text(e.Item)
 	if !ids.MatchString(id) {
 		return nil, malformed("it names no item")
 	}
 	id = strings.ToLower(id)
 	notices := []bank.Notice{{Item: id, Deep: about.deep}}
-	by := text(e.By)
-	if user := text(e.User); about.session && user != "" && len(user) <= maxReference && (by == "USER" || by == "" || e.Name == "item/created") {
+	by := tolerant.Text(e.By)
+	if user := tolerant.Text(e.User); about.session && user != "" && len(user) <= maxReference && (by == "USER" || by == "" || e.Name == "item/created") {
 		notices = append(notices, bank.Notice{Session: ref(user), Item: id})
 	}
 	return notices, nil

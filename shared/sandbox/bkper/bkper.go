@@ -166,31 +166,31 @@ func (s *Service) load() error {
 	}
 	for _, step := range []func() error{
 		func() error {
-			return loadEach(s.db, seedSpace, func(done bool) error { s.seeded = done; return nil })
+			return disk.Each(s.db, seedSpace, func(_ string, done bool) error { s.seeded = done; return nil })
 		},
 		func() error {
-			return loadEach(s.db, counterSpace, func(n int64) error { s.next, s.limit = n, n; return nil })
+			return disk.Each(s.db, counterSpace, func(_ string, n int64) error { s.next, s.limit = n, n; return nil })
 		},
 		func() error {
-			return loadEach(s.db, userSpace, func(u User) error { s.users[fold(u.Email)] = u; return nil })
+			return disk.Each(s.db, userSpace, func(_ string, u User) error { s.users[fold(u.Email)] = u; return nil })
 		},
 		func() error {
-			return loadEach(s.db, appSpace, func(a App) error { s.apps[a.ID] = &a; return nil })
+			return disk.Each(s.db, appSpace, func(_ string, a App) error { s.apps[a.ID] = &a; return nil })
 		},
 		func() error {
-			return loadEach(s.db, connectionSpace, func(c Connection) error { s.connections[c.ID] = &c; return nil })
+			return disk.Each(s.db, connectionSpace, func(_ string, c Connection) error { s.connections[c.ID] = &c; return nil })
 		},
 		func() error {
-			return loadEach(s.db, bookSpace, func(d bookDoc) error { s.books[d.ID] = newBook(d); return nil })
+			return disk.Each(s.db, bookSpace, func(_ string, d bookDoc) error { s.books[d.ID] = newBook(d); return nil })
 		},
 		func() error {
-			return loadEach(s.db, accountSpace, func(d accountDoc) error { return s.inBook(d.Book, func(b *book) { b.addAccount(d) }) })
+			return disk.Each(s.db, accountSpace, func(_ string, d accountDoc) error { return s.inBook(d.Book, func(b *book) { b.addAccount(d) }) })
 		},
 		func() error {
-			return loadEach(s.db, transactionSpace, func(r record) error { return s.inBook(r.Book, func(b *book) { b.swap(nil, &r) }) })
+			return disk.Each(s.db, transactionSpace, func(_ string, r record) error { return s.inBook(r.Book, func(b *book) { b.swap(nil, &r) }) })
 		},
 		func() error {
-			return loadEach(s.db, integrationSpace, func(i Integration) error {
+			return disk.Each(s.db, integrationSpace, func(_ string, i Integration) error {
 				return s.inBook(i.BookID, func(b *book) { b.integrations[i.ID] = &i })
 			})
 		},
@@ -209,16 +209,6 @@ func (s *Service) inBook(id string, do func(*book)) error {
 	}
 	do(b)
 	return nil
-}
-
-func loadEach[T any](db *disk.DB, space string, each func(doc T) error) error {
-	return db.Load(space, func(_ string, body []byte) error {
-		var doc T
-		if err := json.Unmarshal(body, &doc); err != nil {
-			return err
-		}
-		return each(doc)
-	})
 }
 
 func fold(email string) string { return strings.ToLower(email) }

@@ -3,6 +3,7 @@ package bkper
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"time"
 )
@@ -101,7 +102,7 @@ func (v *Server) withFaults(w http.ResponseWriter, r *http.Request) {
 	case FaultPartial:
 		v.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), cutKey{}, max(f.Rows, 1))))
 	case FaultResetAfter, FaultHang:
-		v.mux.ServeHTTP(nowhere{http.Header{}}, r)
+		v.mux.ServeHTTP(httptest.NewRecorder(), r) // nobody receives the answer
 		if f.Kind == FaultHang {
 			wait(r.Context(), f.delay(5*time.Minute))
 		}
@@ -110,13 +111,6 @@ func (v *Server) withFaults(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 }
-
-// nowhere takes an answer that nobody gets.
-type nowhere struct{ header http.Header }
-
-func (n nowhere) Header() http.Header       { return n.header }
-func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
-func (nowhere) WriteHeader(int)             {}
 
 func (f *Fault) delay(byDefault time.Duration) time.Duration {
 	if f.DelayMs == 0 {

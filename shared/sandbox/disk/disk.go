@@ -46,6 +46,60 @@ func (d *DB) Load(space string, each func(id string, body []byte) error) error {
 	return rows.Err()
 }
 
+// Each calls each with every document of a space, decoded, in the order of their ids.
+func Each[T any](d *DB, space string, each func(id string, doc T) error) error {
+	return d.Load(space, func(id string, body []byte) error {
+		var doc T
+		if err := json.Unmarshal(body, &doc); err != nil {
+			return err
+		}
+		return each(id, doc)
+	})
+}
+
+// Into returns what decodes a document to the end of a list.
+func Into[T any](list *[]T) func(body []byte) error {
+	return func(body []byte) error {
+		var doc T
+		if err := json.Unmarshal(body, &doc); err != nil {
+			return err
+		}
+		*list = append(*list, doc)
+		return nil
+	}
+}
+
+// Document is something that is kept on its own: a change costs in proportion to itself, not to all that a server holds.
+type Document interface {
+	Key() string // its id, such as kind/name
+	Doc() any    // what is written, as JSON, when it is saved
+}
+
+// Changes are the documents that changed since they were last saved, by id. A nil Changes notes nothing, for whoever keeps
+// nothing.
+type Changes map[string]any
+
+// Put notes what a document is now; nil is that it is no more.
+func (c Changes) Put(id string, doc any) {
+	if c != nil {
+		c[id] = doc
+	}
+}
+
+// Touch notes that a document changed.
+func (c Changes) Touch(d Document) {
+	if c != nil { // a simulator touches far more than anybody keeps
+		c[d.Key()] = d
+	}
+}
+
+// Forget notes that a document is no more.
+func (c Changes) Forget(d Document) {
+	if c != nil {
+		c[d.Key()] = nil
+	}
+}
+
 // Save writes the documents of a space in one transaction; a nil document deletes. What it wrote survives the death of
 // the process once it has returned.
 func (d *DB) Save(space string, docs map[string]any) error {
@@ -63,6 +117,9 @@ func (d *DB) Save(space string, docs map[string]any) error {
 				return fmt.Errorf("save %s %s: %w", space, id, err)
 			}
 			continue
+		}
+		if d, ok := doc.(Document); ok {
+			doc = d.Doc()
 		}
 		body, err := json.Marshal(doc)
 		if err != nil {

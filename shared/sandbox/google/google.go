@@ -9,7 +9,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -159,33 +158,23 @@ func (s *Service) load() error {
 		return nil
 	}
 	return errors.Join(
-		loadEach(s.db, userSpace, func(_ string, u User) error {
+		disk.Each(s.db, userSpace, func(_ string, u User) error {
 			s.users[u.Sub], s.emails[strings.ToLower(u.Email)] = u, u.Sub
 			return nil
 		}),
-		loadEach(s.db, grantSpace, func(id string, g grant) error {
+		disk.Each(s.db, grantSpace, func(id string, g grant) error {
 			s.keep(id, &g)
 			return nil
 		}),
-		loadEach(s.db, codeSpace, func(hash string, c code) error {
+		disk.Each(s.db, codeSpace, func(hash string, c code) error {
 			s.codes[hash] = c
 			return nil
 		}),
-		loadEach(s.db, keySpace, func(_ string, doc storedKey) error {
+		disk.Each(s.db, keySpace, func(_ string, doc storedKey) error {
 			k, err := doc.open()
 			s.keys = append(s.keys, k)
 			return err
 		}))
-}
-
-func loadEach[T any](db *disk.DB, space string, each func(id string, doc T) error) error {
-	return db.Load(space, func(id string, body []byte) error {
-		var doc T
-		if err := json.Unmarshal(body, &doc); err != nil {
-			return err
-		}
-		return each(id, doc)
-	})
 }
 
 func (s *Service) save(space, id string, doc any) error {

@@ -8,14 +8,13 @@ import (
 )
 
 func (s *Server) routes() {
-	s.mux = http.NewServeMux()
 	s.linkRoutes()
 	s.itemRoutes()
 	s.institutionRoutes()
 	s.sandboxRoutes()
 	s.pageRoutes()
 	s.controlRoutes()
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, nil, refuse("NOT_FOUND")) })
+	s.core.Mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, nil, refuse("NOT_FOUND")) })
 }
 
 type withAccess struct {

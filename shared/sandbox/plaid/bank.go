@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/bkper/automations-portal/shared/sandbox/disk"
+	"github.com/bkper/automations-portal/shared/sandbox/provider"
 )
 
 const (
@@ -60,7 +63,7 @@ type Bank struct {
 	entries  map[string]*entry // by transaction id
 
 	outbox []Webhook
-	dirty  map[string]document // what changed since the last save, by document id; nil where nobody keeps it
+	dirty  disk.Changes // nil where nobody keeps it
 }
 
 // NewBank returns a Bank with the seeded institutions and nothing else.
@@ -69,7 +72,7 @@ func NewBank(cfg Config) *Bank {
 		cfg.Now = time.Now
 	}
 	if cfg.Rand == nil {
-		cfg.Rand = rand.New(rand.NewChaCha8(seed()))
+		cfg.Rand = provider.NewRand()
 	}
 	return &Bank{
 		cfg: cfg, rand: cfg.Rand,
@@ -78,13 +81,6 @@ func NewBank(cfg Config) *Bank {
 		links: map[string]*link{}, hosted: map[string]*link{}, publics: map[string]*public{},
 		items: map[string]*item{}, tokens: map[string]*item{}, accounts: map[string]*account{}, entries: map[string]*entry{},
 	}
-}
-
-func seed() (s [32]byte) {
-	for i := 0; i < len(s); i += 8 {
-		binary.LittleEndian.PutUint64(s[i:], rand.Uint64())
-	}
-	return s
 }
 
 func (b *Bank) now() time.Time { return b.cfg.Now().UTC() }
@@ -124,7 +120,4 @@ func derivedID(parts ...string) string {
 	return letters(37, func() uint64 { i += 8; return binary.BigEndian.Uint64(sum[i%32:]) })
 }
 
-func (b *Bank) newUUID() string {
-	hi, lo := b.rand.Uint64(), b.rand.Uint64()
-	return fmt.Sprintf("%08x-%04x-4%03x-%04x-%012x", hi>>32, hi>>16&0xffff, hi&0xfff, lo>>48&0x3fff|0x8000, lo&0xffffffffffff)
-}
+func (b *Bank) newUUID() string { return provider.UUID(b.rand) }

@@ -8,11 +8,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bkper/automations-portal/shared/sandbox/bankfile"
+	"github.com/bkper/automations-portal/shared/sandbox/provider/providertest"
 	"github.com/google/go-cmp/cmp"
 	"github.com/shopspring/decimal"
 )
 
 const csvHeader = "date,id,account,amount,currency,description,balance\n"
+
+func readFile(t *testing.T, text string) *bankfile.File {
+	t.Helper()
+	f, err := bankfile.Read(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
 
 func TestABanksFileBecomesAnInstitution(t *testing.T) {
 	b := simBank(1)
@@ -22,15 +33,16 @@ func TestABanksFileBecomesAnInstitution(t *testing.T) {
 		"1994-02-28,9,201972,-30.00,CZK,VYBER,80.00\n" +
 		"1994-02-28,8,201972,10.00,CZK,UROK,110.00\n" +
 		"1993-03-05,5,33,4.50,CZK,\"PŘÍJEM, 1\",4.50\n"
-	inst, s, err := b.LoadCSV(strings.NewReader(file), "Old Bank", noon.AddDate(0, 0, -1))
+	f := readFile(t, file)
+	inst, err := b.LoadFile(f, "Old Bank", noon.AddDate(0, 0, -1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Closing{
+	want := []bankfile.Closing{
 		{Account: "201972", Name: "Account 201972", Mask: "1972", Currency: "CZK", Balance: money("80")},
 		{Account: "33", Name: "Account 33", Mask: "33", Currency: "CZK", Balance: money("4.5")},
 	}
-	if diff := cmp.Diff(want, s.Closings()); diff != "" {
+	if diff := cmp.Diff(want, f.Closings()); diff != "" {
 		t.Error(diff)
 	}
 	for _, country := range Countries {
@@ -50,46 +62,9 @@ func TestABanksFileBecomesAnInstitution(t *testing.T) {
 	}, texts); diff != "" {
 		t.Error(diff)
 	}
-	again, _, err := b.LoadCSV(strings.NewReader(file), "Old Bank", noon.AddDate(0, 0, 5))
+	again, err := b.LoadFile(f, "Old Bank", noon.AddDate(0, 0, 5))
 	if err != nil || again != inst || len(b.customers) != 1 {
 		t.Errorf("loading again moved something: %v", err)
-	}
-}
-
-func TestTheLastBalanceIsTheOneNoOtherRowStartsFrom(t *testing.T) {
-	for name, row := range map[string]struct{ lines, want string }{
-		"in order":                       {"2020-01-01,1,a,5,EUR,x,5\n2020-01-02,2,a,2,EUR,x,7\n2020-01-02,3,a,-1,EUR,x,6", "6"},
-		"out of order":                   {"2020-01-02,3,a,-1,EUR,x,6\n2020-01-02,2,a,2,EUR,x,7\n2020-01-01,1,a,5,EUR,x,5", "6"},
-		"a zero row":                     {"2020-01-01,1,a,5,EUR,x,5\n2020-01-02,2,a,0,EUR,x,5", "5"},
-		"a balance met twice":            {"2020-01-01,1,a,5,EUR,x,5\n2020-01-02,3,a,-1,EUR,x,5\n2020-01-02,2,a,1,EUR,x,6\n2020-01-02,4,a,3,EUR,x,8", "8"},
-		"a day that ends where it began": {"2020-01-01,1,a,5,EUR,x,5\n2020-01-02,2,a,1,EUR,x,6\n2020-01-02,3,a,-1,EUR,x,5", "5"},
-	} {
-		s, err := ReadCSV(strings.NewReader(csvHeader + row.lines + "\n"))
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if got := s.Closings()[0].Balance; !got.Equal(money(row.want)) {
-			t.Errorf("%s: %s, want %s", name, got, row.want)
-		}
-	}
-}
-
-func TestAFileThatIsNoStatementIsRefusedWithItsLine(t *testing.T) {
-	good := "2020-01-01,1,a,5,EUR,x,5\n"
-	for name, row := range map[string]struct{ file, want string }{
-		"empty":          {"", "EOF"},
-		"no rows":        {csvHeader, "no rows"},
-		"other header":   {"day,id,account,amount,currency,description,balance\n" + good, "header"},
-		"date":           {csvHeader + good + "01/02/2020,2,a,5,EUR,x,5\n", "line 3: date"},
-		"amount":         {csvHeader + "2020-01-01,1,a,five,EUR,x,5\n", "line 2: amount"},
-		"balance":        {csvHeader + "2020-01-01,1,a,5,EUR,x,\n", "line 2: balance"},
-		"id twice":       {csvHeader + good + good, "line 3: id \"1\" comes twice"},
-		"missing column": {csvHeader + "2020-01-01,1,a,5,EUR,x\n", "wrong number of fields"},
-	} {
-		if _, err := ReadCSV(strings.NewReader(row.file)); err == nil || !strings.Contains(err.Error(), row.want) {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }
 
@@ -113,7 +88,7 @@ func manyAccounts() string {
 func TestAnItemOfManyAccountsTiesOutToTheCent(t *testing.T) { checkFile(t, manyAccounts(), 140) }
 
 func TestAnItemOfManyAccountsWorksOverHTTP(t *testing.T) {
-	r := newRig(t, Options{DB: openDisk(t)}, false)
+	r := newRig(t, Options{DB: providertest.OpenDisk(t)}, false)
 	resp, err := http.Post(r.url+"/_sim/institutions?name=Many&last_day="+time.Now().Format(time.DateOnly), "text/csv", strings.NewReader(manyAccounts()))
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +102,7 @@ func TestAnItemOfManyAccountsWorksOverHTTP(t *testing.T) {
 	}
 	token := r.linkToken(t, country("DE"))
 	r.visit(t, token.GetHostedLinkUrl(), made.ID)
-	access, _ := r.itemByExchange(t, r.next(t, "ITEM_ADD_RESULT").fields["public_token"].(string))
+	access, _ := r.itemByExchange(t, r.Next(t, "ITEM_ADD_RESULT").Fields["public_token"].(string))
 	added, _, _, _ := r.syncAll(t.Context(), t, access, "")
 	accounts := map[string]bool{}
 	for _, x := range added {
@@ -141,7 +116,8 @@ func TestAnItemOfManyAccountsWorksOverHTTP(t *testing.T) {
 func checkFile(t *testing.T, file string, accounts int) {
 	t.Helper()
 	b := simBank(1)
-	inst, s, err := b.LoadCSV(strings.NewReader(file), "Many", noon)
+	f := readFile(t, file)
+	inst, err := b.LoadFile(f, "Many", noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +132,7 @@ func checkFile(t *testing.T, file string, accounts int) {
 	for _, x := range got {
 		sums[x.AccountID] = sums[x.AccountID].Sub(x.Amount)
 	}
-	for i, c := range s.Closings() {
+	for i, c := range f.Closings() {
 		a := list[i]
 		if a.Name != c.Name || !a.Balances.Current.Equal(c.Balance) || !sums[a.AccountID].Equal(c.Balance) {
 			t.Errorf("%s: the bank says %s, the account %s, the rows %s", c.Name, c.Balance, a.Balances.Current, sums[a.AccountID])

@@ -2,7 +2,6 @@ package plaid
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,11 +13,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/bkper/automations-portal/shared/sandbox/disk"
+	"github.com/bkper/automations-portal/shared/sandbox/provider/providertest"
 	"github.com/bkper/automations-portal/shared/secret"
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/shopspring/decimal"
@@ -190,25 +188,15 @@ func visit(t testing.TB, what string, schema *openapi3.SchemaRef, body []byte) {
 // rig is a Server under a path prefix, and somebody who receives its webhooks.
 type rig struct {
 	*Server
-	url  string
-	hook string
-	got  chan received
-	// status answers the webhooks; nil is 200.
-	status atomic.Pointer[func(received) int]
+	*providertest.Receiver
+	url string
 }
 
-type received struct {
-	body   []byte
-	header string
-	fields map[string]any
-}
-
-func (r received) code() string { s, _ := r.fields["webhook_code"].(string); return s }
+type received = providertest.Received
 
 func newRig(t *testing.T, o Options, lax bool) *rig {
 	t.Helper()
-	r := &rig{got: make(chan received, 1000)}
-	r.hook = receiver(t, r)
+	r := &rig{Receiver: providertest.NewReceiver(t, "webhook_code")}
 	o.Clients = map[string]secret.String{testClient: secret.New(testSecret), "client-2": secret.New("other")}
 	var mux http.ServeMux
 	server := httptest.NewServer(&mux)
@@ -221,53 +209,8 @@ func newRig(t *testing.T, o Options, lax bool) *rig {
 	}
 	r.Server = s
 	mux.Handle("/plaid/", http.StripPrefix("/plaid", held{t, s, lax}))
-	run(t, s)
+	providertest.Run(t, s)
 	return r
-}
-
-// answer sets how webhooks are answered from now on.
-func (r *rig) answer(status func(received) int) { r.status.Store(&status) }
-
-func receiver(t *testing.T, r *rig) string {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		body, _ := io.ReadAll(req.Body)
-		in := received{body: body, header: req.Header.Get("Plaid-Verification")}
-		_ = json.Unmarshal(body, &in.fields)
-		if status := r.status.Load(); status != nil {
-			w.WriteHeader((*status)(in))
-		}
-		r.got <- in
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
-}
-
-// run sends the server's webhooks until the test ends.
-func run(t *testing.T, s *Server) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = s.Run(ctx) }()
-	stop = sync.OnceFunc(func() { cancel(); <-done })
-	t.Cleanup(stop)
-	return stop
-}
-
-// next waits for a webhook with one of the codes and skips others.
-func (r *rig) next(t *testing.T, codes ...string) received {
-	t.Helper()
-	timeout := time.After(5 * time.Second)
-	for {
-		select {
-		case in := <-r.got:
-			for _, c := range codes {
-				if in.code() == c {
-					return in
-				}
-			}
-		case <-timeout:
-			t.Fatalf("no webhook %v came", codes)
-		}
-	}
 }
 
 // all waits for one webhook of each code, in whatever order they come, and skips others.
@@ -275,8 +218,8 @@ func (r *rig) all(t *testing.T, codes ...string) map[string]received {
 	t.Helper()
 	got := map[string]received{}
 	for len(got) < len(codes) {
-		in := r.next(t, codes...)
-		got[in.code()] = in
+		in := r.Next(t, codes...)
+		got[in.Name] = in
 	}
 	return got
 }
@@ -306,14 +249,3 @@ func (r *rig) post(t testing.TB, path, body string) (int, map[string]any) {
 }
 
 func dec(s string) *decimal.Decimal { return moneyPtr(s) }
-
-// openDisk opens a new file that is closed after everything that the test starts later.
-func openDisk(t *testing.T) *disk.DB {
-	t.Helper()
-	db, err := disk.Open(filepath.Join(t.TempDir(), "state.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
-}

@@ -170,7 +170,7 @@ func (b *Bank) AddInstitution(id, name string, countries []string, oauth bool) (
 	i := Institution{ID: id, Name: name, Countries: countries, OAuth: oauth, own: true, n: len(b.ownIDs)}.complete()
 	b.own[id] = i
 	b.ownIDs = append(b.ownIDs, id)
-	b.touch(i)
+	b.dirty.Touch(institutionDoc{*i, i.n})
 	return i, nil
 }
 

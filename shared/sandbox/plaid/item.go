@@ -94,7 +94,7 @@ func (b *Bank) newItem(client string, c *customer, chosen []*holding, l LinkRequ
 	}
 	b.items[it.id] = it
 	c.items = append(c.items, it)
-	b.touch(it)
+	b.dirty.Touch(it)
 	return it
 }
 
@@ -111,7 +111,7 @@ func (it *item) begin(b *Bank, days int) {
 	it.days = cmp.Or(days, defaultDays)
 	it.initialDue = it.linked.Add(b.cfg.InitialDelay)
 	it.historicalDue = it.linked.Add(max(b.cfg.InitialDelay, b.cfg.HistoricalDelay))
-	b.touch(it)
+	b.dirty.Touch(it)
 }
 
 // renewConsent counts the consent from now: 180 days in Europe, a year at the American banks that send their users to
@@ -185,7 +185,7 @@ func (b *Bank) tick(it *item) {
 // warn says that the consent ends, in the two ways of the two continents.
 func (b *Bank) warn(it *item) {
 	it.warned = true
-	b.touch(it)
+	b.dirty.Touch(it)
 	ends := it.consent.Format(time.RFC3339)
 	if it.institution.european() {
 		b.emit(it, "ITEM", "PENDING_EXPIRATION", map[string]any{"consent_expiration_time": ends})
@@ -197,7 +197,7 @@ func (b *Bank) warn(it *item) {
 // fail puts an Item into an error and tells its owner.
 func (b *Bank) fail(it *item, e *Error) {
 	it.err, it.errAt = e, b.now()
-	b.touch(it)
+	b.dirty.Touch(it)
 	b.emit(it, "ITEM", "ERROR", map[string]any{"error": e.inWebhook()})
 }
 
@@ -211,7 +211,7 @@ func (e *Error) inWebhook() *errorBody {
 func (b *Bank) repair(it *item) {
 	it.err = nil
 	it.signedIn = b.now()
-	b.touch(it)
+	b.dirty.Touch(it)
 	b.tick(it)
 	if it.status != NotReady {
 		b.catchUp(it)
@@ -282,7 +282,7 @@ func (b *Bank) Exchange(publicToken string) (accessToken, itemID string, err err
 		return "", "", e
 	}
 	p.used = true
-	b.touch(p)
+	b.dirty.Touch(p)
 	it := b.items[p.item]
 	if it.access == "" {
 		b.giveAccess(it)
@@ -293,13 +293,13 @@ func (b *Bank) Exchange(publicToken string) (accessToken, itemID string, err err
 func (b *Bank) giveAccess(it *item) {
 	it.access = "access-" + Environment + "-" + b.newUUID()
 	b.tokens[it.access] = it
-	b.touch(it)
+	b.dirty.Touch(it)
 }
 
 func (b *Bank) newPublic(it *item) *public {
 	p := &public{token: "public-" + Environment + "-" + b.newUUID(), client: it.client, item: it.id, expires: b.now().Add(publicTokenLife)}
 	b.publics[p.token] = p
-	b.touch(p)
+	b.dirty.Touch(p)
 	return p
 }
 
@@ -413,11 +413,11 @@ func (b *Bank) RemoveItem(accessToken string) error {
 	for at, e := range it.log {
 		if e != nil && e.at == at {
 			delete(b.entries, e.id)
-			b.forget(e)
+			b.dirty.Forget(e)
 		}
 	}
 	it.log, it.byRow = nil, nil
-	b.touch(it)
+	b.dirty.Touch(it)
 	return nil
 }
 
@@ -442,7 +442,7 @@ func (b *Bank) UpdateWebhook(accessToken, url string) (Item, error) {
 		return Item{}, invalidField("webhook must be a valid URL")
 	}
 	it.webhook = url
-	b.touch(it)
+	b.dirty.Touch(it)
 	b.emit(it, "ITEM", "WEBHOOK_UPDATE_ACKNOWLEDGED", map[string]any{"new_webhook_url": url, "error": nil})
 	return b.itemView(it), nil
 }
@@ -459,7 +459,7 @@ func (b *Bank) Refresh(accessToken string) error {
 		b.Announce()
 	}
 	it.lastUpdate = b.now()
-	b.touch(it)
+	b.dirty.Touch(it)
 	return nil
 }
 
@@ -506,7 +506,7 @@ func (b *Bank) Revoke(itemID string) error {
 		return err
 	}
 	it.err, it.errAt = refuse("USER_PERMISSION_REVOKED"), b.now()
-	b.touch(it)
+	b.dirty.Touch(it)
 	b.emit(it, "ITEM", "USER_PERMISSION_REVOKED", map[string]any{"error": it.err.inWebhook()})
 	return nil
 }
@@ -518,7 +518,7 @@ func (b *Bank) RevokeAccount(accountID string, silent bool) error {
 		return err
 	}
 	a.gone = true
-	b.touch(it)
+	b.dirty.Touch(it)
 	if !silent {
 		b.emit(it, "ITEM", "USER_ACCOUNT_REVOKED", map[string]any{"account_id": a.id, "error": nil})
 	}
@@ -539,7 +539,7 @@ func (b *Bank) ReissueAccount(accountID string) (string, error) {
 			b.supersede(it, e, fresh)
 		}
 	}
-	b.touch(it)
+	b.dirty.Touch(it)
 	return fresh.id, nil
 }
 
@@ -559,7 +559,7 @@ func (b *Bank) ExpireConsent(itemID string, at time.Time) error {
 		return err
 	}
 	it.consent, it.warned = at.UTC(), false
-	b.touch(it)
+	b.dirty.Touch(it)
 	b.tick(it)
 	return nil
 }

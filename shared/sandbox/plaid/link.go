@@ -123,7 +123,7 @@ func (b *Bank) CreateLinkToken(client string, r LinkRequest) (LinkToken, error) 
 	}
 	l.expires = l.created.Add(life)
 	b.links[l.token] = l
-	b.touch(l)
+	b.dirty.Touch(l)
 	return LinkToken{l.token, l.hostedID, l.expires}, nil
 }
 

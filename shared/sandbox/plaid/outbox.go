@@ -44,7 +44,7 @@ func (b *Bank) emit(it *item, kind, code string, fields map[string]any) {
 		return
 	}
 	it.hookAt, it.hookCode = b.now(), code
-	b.touch(it)
+	b.dirty.Touch(it)
 	b.outbox = append(b.outbox, Webhook{it.webhook, kind, code, it.id, fields})
 }
 

@@ -4,15 +4,17 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+
+	"github.com/bkper/automations-portal/shared/sandbox/provider"
 )
 
 // The Hosted Link page is plain forms: no script, one address, every form posts to the address that it was shown at.
 // Visit drives it; its documentation names the fields.
 func (s *Server) pageRoutes() {
-	s.mux.HandleFunc("GET /link/{id}", s.showPage)
-	s.mux.HandleFunc("POST /link/{id}", s.actOnPage)
-	s.mux.HandleFunc("GET /link/{id}/oauth", s.showPage)
-	s.mux.HandleFunc("POST /link/{id}/oauth", s.actOnPage)
+	s.core.Mux.HandleFunc("GET /link/{id}", s.showPage)
+	s.core.Mux.HandleFunc("POST /link/{id}", s.actOnPage)
+	s.core.Mux.HandleFunc("GET /link/{id}/oauth", s.showPage)
+	s.core.Mux.HandleFunc("POST /link/{id}/oauth", s.actOnPage)
 }
 
 // pageView is what the page shows.
@@ -42,7 +44,7 @@ func (s *Server) showPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if there := pageOf(v.Step, id, session, atBank(r)); there != "" {
-		seeOther(w, there)
+		provider.SeeOther(w, there)
 		return
 	}
 	s.render(w, http.StatusOK, v)
@@ -63,12 +65,6 @@ func pageOf(step Step, id, session string, atBank bool) string {
 	return ""
 }
 
-// seeOther redirects as written; http.Redirect would resolve a relative address against a path whose prefix was stripped.
-func seeOther(w http.ResponseWriter, to string) {
-	w.Header().Set("Location", to)
-	w.WriteHeader(http.StatusSeeOther)
-}
-
 func (s *Server) startPage(w http.ResponseWriter, id string) {
 	var session string
 	err := s.Do(func(b *Bank) (err error) {
@@ -79,12 +75,12 @@ func (s *Server) startPage(w http.ResponseWriter, id string) {
 		s.gone(w, err)
 		return
 	}
-	seeOther(w, "?session="+session)
+	provider.SeeOther(w, "?session="+session)
 }
 
 func (s *Server) view(id, session, query string) (pageView, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.core.Lock()
+	defer s.core.Unlock()
 	sv, err := s.bank.Session(id, session)
 	if err != nil {
 		return pageView{}, err
@@ -105,7 +101,7 @@ func (s *Server) view(id, session, query string) (pageView, error) {
 }
 
 func (s *Server) actOnPage(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, provider.MaxBody)
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, "The form could not be read.", http.StatusBadRequest)
 		return
@@ -127,15 +123,15 @@ func (s *Server) actOnPage(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.gone(w, err)
 	case v.Step == Finished && v.Redirect != "":
-		seeOther(w, v.Redirect)
+		provider.SeeOther(w, v.Redirect)
 	case v.Step == Finished && atBank(r):
-		seeOther(w, pageOf(v.Step, id, session, true))
+		provider.SeeOther(w, pageOf(v.Step, id, session, true))
 	default:
 		there := pageOf(v.Step, id, session, atBank(r))
 		if there == "" {
 			there = "?session=" + session
 		}
-		seeOther(w, there)
+		provider.SeeOther(w, there)
 	}
 }
 
@@ -157,7 +153,7 @@ func (s *Server) render(w http.ResponseWriter, status int, v pageView) {
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(status)
 	if err := page.Execute(w, v); err != nil {
-		s.log.Error("sandbox Plaid: show the page", "error", err)
+		s.core.Log.Error("sandbox Plaid: show the page", "error", err)
 	}
 }
 

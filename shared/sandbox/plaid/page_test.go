@@ -31,9 +31,9 @@ func TestThePageConnectsAtEveryKindOfBank(t *testing.T) {
 		r.visit(t, token.GetHostedLinkUrl(), row.institution)
 		told := r.all(t, "ITEM_ADD_RESULT", "SESSION_FINISHED")
 		added, done := told["ITEM_ADD_RESULT"], told["SESSION_FINISHED"]
-		public := added.fields["public_token"].(string)
-		if done.fields["status"] != "SUCCESS" || done.fields["public_tokens"].([]any)[0] != public || done.fields["link_token"] != token.LinkToken || done.fields["item_id"] != nil {
-			t.Errorf("%s: %v", row.institution, done.fields)
+		public := added.Fields["public_token"].(string)
+		if done.Fields["status"] != "SUCCESS" || done.Fields["public_tokens"].([]any)[0] != public || done.Fields["link_token"] != token.LinkToken || done.Fields["item_id"] != nil {
+			t.Errorf("%s: %v", row.institution, done.Fields)
 		}
 		access, _ := r.itemByExchange(t, public)
 		_, out := r.post(t, "/item/get", `{"access_token":"`+access+`"}`)
@@ -73,8 +73,8 @@ func TestCancellingAlsoEndsAtTheCompletionPage(t *testing.T) {
 	if err != nil || to != "https://portal.example/connect/complete" {
 		t.Fatalf("led to %q: %v", to, err)
 	}
-	if in := r.next(t, "SESSION_FINISHED"); in.fields["status"] != "EXITED" || len(in.fields["public_tokens"].([]any)) != 0 {
-		t.Errorf("%v", in.fields)
+	if in := r.Next(t, "SESSION_FINISHED"); in.Fields["status"] != "EXITED" || len(in.Fields["public_tokens"].([]any)) != 0 {
+		t.Errorf("%v", in.Fields)
 	}
 	got := must[plaidgo.LinkTokenGetResponse](t)(r.official().LinkTokenGet(t.Context()).LinkTokenGetRequest(*plaidgo.NewLinkTokenGetRequest(token.LinkToken)).Execute())
 	if s := got.GetLinkSessions()[0]; s.OnSuccess.Get() != nil || s.OnExit.Get() == nil || s.FinishedAt.Get() == nil {
@@ -134,7 +134,7 @@ func TestABrowserSearchesChoosesAccountsAndComesBackForMore(t *testing.T) {
 	if _, text = browse(t, at, url.Values{"step": {"accounts"}, "account": {boxes[0][1], boxes[3][1]}}); !strings.Contains(text, "close this window") {
 		t.Fatalf("the page ends with %s", text)
 	}
-	access, _ := r.itemByExchange(t, r.next(t, "ITEM_ADD_RESULT").fields["public_token"].(string))
+	access, _ := r.itemByExchange(t, r.Next(t, "ITEM_ADD_RESULT").Fields["public_token"].(string))
 	if masks := r.masks(t, access); !slices.Equal(masks, []string{"0000", "3333"}) {
 		t.Fatalf("the item shows %v", masks)
 	}

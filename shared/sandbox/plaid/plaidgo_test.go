@@ -44,7 +44,7 @@ func (r *rig) linkToken(t *testing.T, change func(*plaidgo.LinkTokenCreateReques
 	req := plaidgo.NewLinkTokenCreateRequest("Portal", "en", []plaidgo.CountryCode{plaidgo.COUNTRYCODE_US}, plaidgo.LinkTokenCreateRequestUser{ClientUserId: "u-1"})
 	req.SetProducts([]plaidgo.Products{plaidgo.PRODUCTS_TRANSACTIONS})
 	req.SetTransactions(plaidgo.LinkTokenTransactions{DaysRequested: plaidgo.PtrInt32(730)})
-	req.SetWebhook(r.hook)
+	req.SetWebhook(r.URL)
 	req.SetHostedLink(plaidgo.LinkTokenCreateHostedLink{CompletionRedirectUri: plaidgo.PtrString("https://portal.example/connect/complete")})
 	if change != nil {
 		change(req)
@@ -55,7 +55,7 @@ func (r *rig) linkToken(t *testing.T, change func(*plaidgo.LinkTokenCreateReques
 // verify holds a webhook to Plaid's recipe with the official client's key.
 func (r *rig) verify(t *testing.T, in received) error {
 	t.Helper()
-	_, err := jwt.Parse(in.header, func(token *jwt.Token) (any, error) {
+	_, err := jwt.Parse(in.Header.Get("Plaid-Verification"), func(token *jwt.Token) (any, error) {
 		kid, _ := token.Header["kid"].(string)
 		resp, _, err := r.official().WebhookVerificationKeyGet(t.Context()).
 			WebhookVerificationKeyGetRequest(*plaidgo.NewWebhookVerificationKeyGetRequest(kid)).Execute()
@@ -74,14 +74,14 @@ func (r *rig) verify(t *testing.T, in received) error {
 		return err
 	}
 	claims := jwt.MapClaims{}
-	if _, _, err := jwt.NewParser().ParseUnverified(in.header, claims); err != nil {
+	if _, _, err := jwt.NewParser().ParseUnverified(in.Header.Get("Plaid-Verification"), claims); err != nil {
 		return err
 	}
 	issued, err := claims.GetIssuedAt()
 	if err != nil || issued == nil || time.Since(issued.Time) > 5*time.Minute {
 		return errors.New("stale")
 	}
-	sum := sha256.Sum256(in.body)
+	sum := sha256.Sum256(in.Body)
 	if claims["request_body_sha256"] != hex.EncodeToString(sum[:]) {
 		return errors.New("another body")
 	}
@@ -128,11 +128,11 @@ func TestTheOfficialClientLivesAnItemsWholeLife(t *testing.T) {
 
 	token := r.linkToken(t, nil)
 	r.visit(t, token.GetHostedLinkUrl(), "ins_109508")
-	done := r.next(t, "SESSION_FINISHED")
+	done := r.Next(t, "SESSION_FINISHED")
 	if err := r.verify(t, done); err != nil {
 		t.Fatalf("webhook does not verify: %v", err)
 	}
-	public := done.fields["public_tokens"].([]any)[0].(string)
+	public := done.Fields["public_tokens"].([]any)[0].(string)
 	got := must[plaidgo.LinkTokenGetResponse](t)(api.LinkTokenGet(t.Context()).LinkTokenGetRequest(*plaidgo.NewLinkTokenGetRequest(token.LinkToken)).Execute())
 	if s := got.GetLinkSessions()[0]; s.OnSuccess.Get().PublicToken != public || s.AdditionalProperties["results"] == nil {
 		t.Fatalf("the session does not hold the public token of the webhook: %+v", s)
@@ -163,15 +163,15 @@ func (r *rig) movesAtTheBank(t *testing.T, access, item, account, cursor string)
 	t.Helper()
 	_, out := r.post(t, "/_sim/transactions", `{"account":"`+account+`","transactions":[{"amount":"12.30","description":"COFFEE","pending":true}]}`)
 	row := out["rows"].([]any)[0].(string)
-	if in := r.next(t, "SYNC_UPDATES_AVAILABLE"); in.fields["item_id"] != item {
-		t.Fatalf("webhook of another item: %v", in.fields)
+	if in := r.Next(t, "SYNC_UPDATES_AVAILABLE"); in.Fields["item_id"] != item {
+		t.Fatalf("webhook of another item: %v", in.Fields)
 	}
 	added, _, _, cursor := r.syncAll(t.Context(), t, access, cursor)
 	if len(added) != 1 || !added[0].Pending || added[0].Amount != 12.3 {
 		t.Fatalf("added %+v", added)
 	}
 	r.post(t, "/_sim/transactions/settle", `{"id":"`+row+`","amount":"14.00"}`)
-	r.next(t, "SYNC_UPDATES_AVAILABLE")
+	r.Next(t, "SYNC_UPDATES_AVAILABLE")
 	settled, _, removed, _ := r.syncAll(t.Context(), t, access, cursor)
 	if len(settled) != 1 || len(removed) != 1 || removed[0] != added[0].TransactionId || *settled[0].PendingTransactionId.Get() != removed[0] {
 		t.Fatalf("settled %+v, removed %v", settled, removed)
@@ -183,17 +183,17 @@ func (r *rig) repairInUpdateMode(t *testing.T, access, item string) {
 	api := r.official()
 	must[plaidgo.SandboxItemResetLoginResponse](t)(api.SandboxItemResetLogin(t.Context()).
 		SandboxItemResetLoginRequest(*plaidgo.NewSandboxItemResetLoginRequest(access)).Execute())
-	r.next(t, "ERROR")
+	r.Next(t, "ERROR")
 	_, _, err := api.TransactionsSync(t.Context()).TransactionsSyncRequest(plaidgo.TransactionsSyncRequest{AccessToken: access}).Execute()
 	if refused, e := plaidgo.ToPlaidError(err); e != nil || refused.ErrorCode != "ITEM_LOGIN_REQUIRED" {
 		t.Fatalf("sync of a broken item: %v", err)
 	}
 	token := r.linkToken(t, func(req *plaidgo.LinkTokenCreateRequest) {
-		req.Products, req.Transactions, req.Webhook = nil, nil, plaidgo.PtrString(r.hook)
+		req.Products, req.Transactions, req.Webhook = nil, nil, plaidgo.PtrString(r.URL)
 		req.SetAccessToken(access)
 	})
 	r.visit(t, token.GetHostedLinkUrl(), "")
-	if in := r.next(t, "SESSION_FINISHED", "ITEM_ADD_RESULT"); in.code() != "SESSION_FINISHED" {
+	if in := r.Next(t, "SESSION_FINISHED", "ITEM_ADD_RESULT"); in.Name != "SESSION_FINISHED" {
 		t.Fatal("update mode says that it added an item")
 	}
 	got := must[plaidgo.ItemGetResponse](t)(api.ItemGet(t.Context()).ItemGetRequest(*plaidgo.NewItemGetRequest(access)).Execute())

@@ -1,29 +1,26 @@
 package plaid
 
 import (
-	stdjson "encoding/json"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"mime"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/bkper/automations-portal/shared/sandbox/disk"
+	"github.com/bkper/automations-portal/shared/sandbox/provider"
 	"github.com/bkper/automations-portal/shared/secret"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-const (
-	apiVersion = "2020-09-14"
-	maxBody    = 1 << 20
-)
+const apiVersion = "2020-09-14"
 
 // Options set a Server up. Only Clients is needed.
 type Options struct {
@@ -47,41 +44,30 @@ type Options struct {
 }
 
 // Server is Plaid over HTTP. It serves the API's endpoints, the Hosted Link page at /link/{id} (see Visit for its forms)
-// and the control interface at /_sim/ (see control.go), under whatever prefix its caller strips. Every answer is given
+// and the control interface, see Control, under whatever prefix its caller strips. Every answer is given
 // after what it changed is on the disk. It is safe for concurrent use.
 type Server struct {
 	opts Options
-	log  *slog.Logger
-	mux  *http.ServeMux
 
-	mu     sync.Mutex
-	bank   *Bank
-	ids    *rand.Rand    // request ids
-	skew   time.Duration // how far the control moved the bank's clock
-	limits *limiter
-	faults []*Fault
-	hooks  hooks
-	wake   chan struct{} // one slot: the sender looks again
+	core    *provider.Server[*delivery] // its lock guards the rest
+	bank    *Bank
+	ids     *rand.Rand // request ids
+	limiter provider.Limiter
+	hooks   hooks
 }
 
 // New returns a Server with the state on the disk, if any. It fails if that state cannot be read.
 func New(o Options) (*Server, error) {
-	s := &Server{opts: o, log: o.Log, wake: make(chan struct{}, 1), limits: newLimiter()}
-	if s.log == nil {
-		s.log = slog.Default()
-	}
-	if s.opts.RetryBase == 0 {
-		s.opts.RetryBase = 30 * time.Second
-	}
-	real := o.Now
-	if real == nil {
-		real = time.Now
-	}
+	clock := provider.NewClock(o.Now)
 	cfg := o.Config
-	cfg.Now = func() time.Time { return real().Add(s.skew) }
-	s.bank = NewBank(cfg)
-	s.ids = rand.New(rand.NewChaCha8(seed()))
-	s.hooks.init(s.opts)
+	cfg.Now = clock.Now
+	s := &Server{opts: o, bank: NewBank(cfg), ids: provider.NewRand()}
+	s.hooks = hooks{bank: s.bank, base: cmp.Or(o.RetryBase, 30*time.Second)}
+	s.core = provider.New(provider.Options{
+		Bank: s.bank, Clock: clock, Space: space, DB: o.DB, BaseURL: o.BaseURL, ContentType: "application/json",
+		UserAgent: "Plaid-Webhook-Sandbox/1.0", HTTP: o.HTTP, Timeout: hookTimeout, Log: o.Log,
+	}, &s.hooks)
+	s.hooks.core, s.core.Webhooks.Mischief = s.core, &s.hooks.mischief.Mischief
 	if err := s.restore(); err != nil {
 		return nil, fmt.Errorf("sandbox Plaid: %w", err)
 	}
@@ -90,67 +76,60 @@ func New(o Options) (*Server, error) {
 }
 
 func (s *Server) restore() error {
-	if s.opts.DB == nil {
-		return s.hooks.ensureKey(time.Now())
-	}
-	all, err := readAll(s.opts.DB)
-	if err != nil {
+	var all saved
+	if err := s.core.Load(all.kinds()); err != nil {
 		return err
 	}
-	if err := s.bank.restore(all); err != nil {
+	if err := s.bank.restore(&all); err != nil {
 		return err
 	}
-	if raw, ok := all.other["clock/skew"]; ok {
-		if err := stdjson.Unmarshal(raw, &s.skew); err != nil {
-			return err
-		}
-	}
-	if err := s.hooks.restore(all.other); err != nil {
+	s.bank.dirty = s.core.Changes
+	if err := s.hooks.restore(all.keys, time.Now()); err != nil {
 		return err
 	}
-	if err := s.hooks.ensureKey(time.Now()); err != nil {
-		return err
-	}
-	return s.save()
+	return s.core.Save()
 }
 
 // Do runs f on the Bank, alone, and keeps what it changed: how code in the same process scripts the bank. Changes are
 // announced by webhooks afterwards. A Bank that panics or fails half-way is kept as it then is.
 func (s *Server) Do(f func(*Bank) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return errors.Join(f(s.bank), s.commit())
+	return s.core.Do(func() error { return f(s.bank) })
 }
 
-// commit announces, queues the webhooks and writes everything that changed in one transaction; s.mu is held.
-func (s *Server) commit() error {
-	s.bank.Announce()
-	for _, w := range s.bank.Drain() {
-		s.hooks.enqueue(w)
-	}
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-	return s.save()
-}
+// Run sends the webhooks, and moves Items whose time has come, until ctx ends; it then waits for the attempts under way and
+// returns nil. What was not delivered is delivered by the next Run, of another process too.
+func (s *Server) Run(ctx context.Context) error { return s.core.Run(ctx) }
 
-// save writes what changed. What could not be written is tried again by the next save.
-func (s *Server) save() error {
-	if s.opts.DB != nil {
-		docs := s.bank.changes()
-		maps.Copy(docs, s.hooks.dirty)
-		if err := s.opts.DB.Save(space, docs); err != nil {
-			return err
-		}
+// AddFault adds a fault; the first that matches a request is used.
+func (s *Server) AddFault(f Fault) { s.core.Faults.Add(f) }
+
+// ClearFaults ends all faults.
+func (s *Server) ClearFaults() { s.core.Faults.Clear() }
+
+// Fault makes an endpoint fail. Its Code is an error_code; empty is INTERNAL_SERVER_ERROR.
+type Fault = provider.Fault
+
+// What a Fault does.
+const (
+	FaultError = provider.FaultError
+	FaultHTML  = provider.FaultHTML
+	FaultSlow  = provider.FaultSlow
+	FaultReset = provider.FaultReset
+)
+
+// fail answers a fault of the kind error.
+func (s *Server) fail(w http.ResponseWriter, f *Fault) {
+	code := f.Code
+	if _, ok := refusals[code]; !ok {
+		code = "INTERNAL_SERVER_ERROR"
 	}
-	clear(s.bank.dirty)
-	clear(s.hooks.dirty)
-	return nil
+	refused := refuse(code)
+	refused.Status = cmp.Or(f.Status, refused.Status)
+	s.answer(w, nil, refused)
 }
 
 // ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.core.ServeHTTP(w, r) }
 
 // call is one request of the API, decoded.
 type call struct {
@@ -159,10 +138,10 @@ type call struct {
 }
 
 // endpoint registers a POST of the API: required members of the body, and the function that answers with the members of
-// the answer. The function runs with s.mu held.
+// the answer. The function runs with the lock of core held.
 func endpoint[In any](s *Server, path, required string, f func(c call, in In) (map[string]any, error)) {
-	s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
-		s.withFaults(w, r, func(w http.ResponseWriter) {
+	s.core.Mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+		s.core.Faults.Serve(w, r, func(w http.ResponseWriter) {
 			var in In
 			c, raw, err := s.decode(w, r, &in, strings.Fields(required))
 			var out map[string]any
@@ -170,25 +149,23 @@ func endpoint[In any](s *Server, path, required string, f func(c call, in In) (m
 				out, err = s.run(path, c, raw, func() (map[string]any, error) { return f(c, in) })
 			}
 			s.answer(w, out, err)
-		})
+		}, s.fail)
 	})
 }
 
 // run applies ownership and limits, calls f alone, and keeps what it changed.
 func (s *Server) run(path string, c call, raw map[string]jsontext.Value, f func() (map[string]any, error)) (map[string]any, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.core.Lock()
+	defer s.core.Unlock()
 	item, err := s.bank.belongs(c.client, raw)
 	if err != nil {
 		return nil, err
 	}
-	if s.opts.RateLimits {
-		if err := s.limits.take(path, c.client, item, time.Now()); err != nil {
-			return nil, err
-		}
+	if err := s.limit(path, c.client, item); err != nil {
+		return nil, err
 	}
 	out, err := f()
-	if kept := s.commit(); kept != nil {
+	if kept := s.core.Commit(); kept != nil {
 		return nil, kept
 	}
 	return out, err
@@ -219,11 +196,11 @@ func (b *Bank) belongs(client string, raw map[string]jsontext.Value) (item strin
 // decode reads the body strictly: members that the endpoint does not know, missing ones and wrong types are refused with
 // the code that Plaid has for each.
 func (s *Server) decode(w http.ResponseWriter, r *http.Request, in any, required []string) (call, map[string]jsontext.Value, error) {
-	c := call{base: s.base(r)}
+	c := call{base: s.core.Base(r)}
 	if err := checkHeaders(r); err != nil {
 		return c, nil, err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, provider.MaxBody))
 	if err != nil {
 		return c, nil, refuse("INVALID_BODY")
 	}
@@ -306,16 +283,9 @@ func decodeMembers(raw map[string]jsontext.Value, in any) error {
 	return invalidField("%s has the wrong type", name)
 }
 
-func (s *Server) base(r *http.Request) string {
-	if s.opts.BaseURL != "" {
-		return s.opts.BaseURL
-	}
-	return "http://" + r.Host
-}
-
 func (s *Server) requestID() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.core.Lock()
+	defer s.core.Unlock()
 	return letters(15, s.ids.Uint64)
 }
 
@@ -327,27 +297,15 @@ func (s *Server) answer(w http.ResponseWriter, out map[string]any, err error) {
 			out = map[string]any{}
 		}
 		out["request_id"] = id
-		s.write(w, http.StatusOK, out)
+		s.core.Write(w, http.StatusOK, out)
 		return
 	}
 	var refused *Error
 	if !errors.As(err, &refused) {
-		s.log.Error("sandbox Plaid failed", "error", err)
+		s.core.Log.Error("sandbox Plaid failed", "error", err)
 		refused = refuse("INTERNAL_SERVER_ERROR")
 	}
 	body := refused.body()
 	body.RequestID = id
-	s.write(w, refused.Status, body)
-}
-
-func (s *Server) write(w http.ResponseWriter, status int, v any) {
-	body, err := stdjson.Marshal(v)
-	if err != nil {
-		s.log.Error("sandbox Plaid: answer is not JSON", "error", err)
-		w.WriteHeader(http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // a caller that went away cannot be told
+	s.core.Write(w, refused.Status, body)
 }

@@ -22,7 +22,7 @@ func (r *rig) sandboxItem(t testing.TB, institution, user string) (access, item 
 	t.Helper()
 	_, out := r.post(t, "/sandbox/public_token/create", fmt.Sprintf(
 		`{"institution_id":%q,"initial_products":["transactions"],"options":{"webhook":%q,"override_username":%q,"override_password":"pass_good","transactions":{"days_requested":730}}}`,
-		institution, r.hook, user))
+		institution, r.URL, user))
 	public, _ := out["public_token"].(string)
 	_, out = r.post(t, "/item/public_token/exchange", fmt.Sprintf(`{"public_token":%q}`, public))
 	access, _ = out["access_token"].(string)

@@ -83,7 +83,7 @@ func (b *Bank) newSession(l *link) *session {
 		inst, _ := b.institution(l.request.InstitutionID)
 		b.chose(s, inst)
 	}
-	b.touch(l)
+	b.dirty.Touch(l)
 	return s
 }
 
@@ -155,7 +155,7 @@ func (b *Bank) Act(hostedID, id string, a Act) error {
 	if err != nil {
 		return err
 	}
-	defer b.touch(l)
+	defer b.dirty.Touch(l)
 	if a.Exit {
 		return b.exit(l, s)
 	}
@@ -313,7 +313,7 @@ func (b *Bank) reselect(it *item, chosen []*holding) {
 			b.addAccount(it, h)
 		}
 	}
-	b.touch(it)
+	b.dirty.Touch(it)
 }
 
 func (b *Bank) retell(it *item, a *account) {
@@ -349,7 +349,7 @@ func (b *Bank) close(l *link, s *session, result map[string]any) {
 	result["link_session_id"] = s.ID
 	b.emitLink(l, "EVENTS", map[string]any{"link_session_id": s.ID, "events": s.Events})
 	b.emitLink(l, "SESSION_FINISHED", result)
-	b.touch(l)
+	b.dirty.Touch(l)
 }
 
 func (b *Bank) sessionView(l *link, s *session) SessionView {

@@ -78,7 +78,7 @@ func (b *Bank) AddCustomer(institution, user string, accounts []Holding) ([]stri
 func (b *Bank) newCustomer(institution, user string) *customer {
 	c := &customer{id: institution + "/" + user, institution: institution, user: user}
 	b.customers[c.id] = c
-	b.touch(c)
+	b.dirty.Touch(c)
 	return c
 }
 
@@ -89,7 +89,7 @@ func (b *Bank) open(c *customer, a Holding) *holding {
 	h.Rows = nil
 	c.holdings = append(c.holdings, h)
 	b.holdings[h.id] = h
-	b.touch(h)
+	b.dirty.Touch(h)
 	for _, r := range a.Rows {
 		b.record(h, r)
 	}
@@ -109,7 +109,7 @@ func (b *Bank) recordAs(h *holding, id string, r Row) *row {
 	line := &row{Row: r, id: id, n: len(h.rows), holding: h}
 	h.rows = append(h.rows, line)
 	b.rows[id] = line
-	b.touch(line)
+	b.dirty.Touch(line)
 	return line
 }
 
@@ -169,7 +169,7 @@ func (b *Bank) Add(account string, rows ...Row) ([]string, error) {
 		b.show(line)
 		ids[i] = line.id
 	}
-	b.touch(h)
+	b.dirty.Touch(h)
 	return ids, nil
 }
 
@@ -211,7 +211,7 @@ func (b *Bank) Settle(id string, s Settlement) (string, error) {
 			b.breakAfter(heads)
 		}
 	}
-	b.touch(old.holding)
+	b.dirty.Touch(old.holding)
 	return line.id, nil
 }
 
@@ -237,7 +237,7 @@ func (b *Bank) settled(old *row, s Settlement) *row {
 func (b *Bank) drop(r *row) {
 	r.holding.move(r, false)
 	r.gone = true
-	b.touch(r)
+	b.dirty.Touch(r)
 	b.show(r)
 }
 
@@ -267,8 +267,8 @@ func (b *Bank) Amend(id string, a Amendment) error {
 	}
 	r.holding.move(r, true)
 	r.version++
-	b.touch(r)
-	b.touch(r.holding)
+	b.dirty.Touch(r)
+	b.dirty.Touch(r.holding)
 	b.show(r)
 	return nil
 }
@@ -284,7 +284,7 @@ func (b *Bank) Vanish(id string) error {
 		return fmt.Errorf("vanish: row %q is gone already", id)
 	}
 	b.drop(r)
-	b.touch(r.holding)
+	b.dirty.Touch(r.holding)
 	return nil
 }
 
@@ -300,8 +300,8 @@ func (b *Bank) Return(id string) error {
 	r.gone = false
 	r.version++
 	r.holding.move(r, true)
-	b.touch(r)
-	b.touch(r.holding)
+	b.dirty.Touch(r)
+	b.dirty.Touch(r.holding)
 	b.show(r)
 	return nil
 }
@@ -343,11 +343,11 @@ func (b *Bank) CloseAccount(id string) error {
 		return fmt.Errorf("close account: %w", err)
 	}
 	h.closed = true
-	b.touch(h)
+	b.dirty.Touch(h)
 	for _, it := range h.owner.items {
 		if a := it.shows(h); a != nil {
 			a.gone = true
-			b.touch(it)
+			b.dirty.Touch(it)
 		}
 	}
 	return nil

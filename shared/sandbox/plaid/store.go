@@ -2,66 +2,31 @@ package plaid
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bkper/automations-portal/shared/sandbox/disk"
 )
 
-// space is where the sandbox's documents lie on the disk. Everything a request changes lies in one space, so that it is
-// written in one transaction.
+// space is where the sandbox's documents lie on the disk.
 const space = "plaid"
-
-// document is something that is kept on its own: a change costs in proportion to itself, not to all that the bank holds.
-type document interface {
-	key() string // kind/id
-	doc() any    // what is written, as JSON
-}
-
-// touch notes that a document changed.
-func (b *Bank) touch(d document) {
-	if b.dirty != nil {
-		b.dirty[d.key()] = d
-	}
-}
-
-// forget notes that a document is no more.
-func (b *Bank) forget(d document) {
-	if b.dirty != nil {
-		b.dirty[d.key()] = nil
-	}
-}
-
-// changes returns what is noted in dirty, ready for the disk.
-func (b *Bank) changes() map[string]any {
-	docs := make(map[string]any, len(b.dirty))
-	for key, d := range b.dirty {
-		docs[key] = nil
-		if d != nil {
-			docs[key] = d.doc()
-		}
-	}
-	return docs
-}
 
 type institutionDoc struct {
 	Institution
 	N int `json:"n"`
 }
 
-func (i *Institution) key() string { return "institution/" + i.ID }
-func (i *Institution) doc() any    { return institutionDoc{*i, i.n} }
+func (d institutionDoc) Key() string { return "institution/" + d.ID }
+func (d institutionDoc) Doc() any    { return d }
 
 type customerDoc struct {
 	ID, Institution, User string
 	Dynamic               bool
 }
 
-func (c *customer) key() string { return "customer/" + c.id }
-func (c *customer) doc() any    { return customerDoc{c.id, c.institution, c.user, c.dynamic} }
+func (c *customer) Key() string { return "customer/" + c.id }
+func (c *customer) Doc() any    { return customerDoc{c.id, c.institution, c.user, c.dynamic} }
 
 type holdingDoc struct {
 	Holding
@@ -70,8 +35,8 @@ type holdingDoc struct {
 	Closed    bool
 }
 
-func (h *holding) key() string { return "holding/" + h.id }
-func (h *holding) doc() any {
+func (h *holding) Key() string { return "holding/" + h.id }
+func (h *holding) Doc() any {
 	return holdingDoc{h.Holding, h.id, h.owner.id, slices.Index(h.owner.holdings, h), h.closed}
 }
 
@@ -84,8 +49,8 @@ type rowDoc struct {
 	Gone        bool
 }
 
-func (r *row) key() string { return "row/" + r.id }
-func (r *row) doc() any {
+func (r *row) Key() string { return "row/" + r.id }
+func (r *row) Doc() any {
 	return rowDoc{r.Row, r.id, r.holding.id, r.n, r.pendingOf, r.version, r.gone}
 }
 
@@ -111,8 +76,8 @@ type itemDoc struct {
 	Head                                               int // the log's length
 }
 
-func (it *item) key() string { return "item/" + it.id }
-func (it *item) doc() any {
+func (it *item) Key() string { return "item/" + it.id }
+func (it *item) Doc() any {
 	d := itemDoc{
 		it.id, it.access, it.client, it.institution.ID, it.customer.id, it.webhook, it.products, it.consented, it.created, it.signedIn,
 		it.linked, it.days, it.status, it.synced, it.initialDue, it.historicalDue, it.lastUpdate, it.err, it.errAt, it.consent,
@@ -133,8 +98,8 @@ type entryDoc struct {
 	Generation             int
 }
 
-func (e *entry) key() string { return "entry/" + e.id }
-func (e *entry) doc() any {
+func (e *entry) Key() string { return "entry/" + e.id }
+func (e *entry) Doc() any {
 	return entryDoc{e.id, e.account.item, e.row.id, e.account.id, e.version, e.at, e.flips, e.breaks, e.superseded, e.pending, e.generation}
 }
 
@@ -146,8 +111,8 @@ type linkDoc struct {
 	Sessions                []*session
 }
 
-func (l *link) key() string { return "link/" + l.token }
-func (l *link) doc() any {
+func (l *link) Key() string { return "link/" + l.token }
+func (l *link) Doc() any {
 	return linkDoc{l.token, l.hostedID, l.client, l.request, l.item, l.created, l.expires, l.sessions}
 }
 
@@ -157,8 +122,8 @@ type publicDoc struct {
 	Used                bool
 }
 
-func (p *public) key() string { return "public/" + p.token }
-func (p *public) doc() any    { return publicDoc{p.token, p.client, p.item, p.expires, p.used} }
+func (p *public) Key() string { return "public/" + p.token }
+func (p *public) Doc() any    { return publicDoc{p.token, p.client, p.item, p.expires, p.used} }
 
 // saved is everything on the disk, as it was written.
 type saved struct {
@@ -170,48 +135,26 @@ type saved struct {
 	entries      []entryDoc
 	links        []linkDoc
 	publics      []publicDoc
-	other        map[string]json.RawMessage // what the Server keeps beside the Bank
+	keys         []*signingKey
 }
 
-func readAll(db *disk.DB) (s saved, err error) {
-	s.other = map[string]json.RawMessage{}
-	err = db.Load(space, func(id string, body []byte) error {
-		switch kind, _, _ := strings.Cut(id, "/"); kind {
-		case "institution":
-			return add(&s.institutions, body)
-		case "customer":
-			return add(&s.customers, body)
-		case "holding":
-			return add(&s.holdings, body)
-		case "row":
-			return add(&s.rows, body)
-		case "item":
-			return add(&s.items, body)
-		case "entry":
-			return add(&s.entries, body)
-		case "link":
-			return add(&s.links, body)
-		case "public":
-			return add(&s.publics, body)
-		default:
-			s.other[id] = slices.Clone(body)
-			return nil
-		}
-	})
-	return s, err
-}
-
-func add[T any](list *[]T, body []byte) error {
-	var v T
-	if err := json.Unmarshal(body, &v); err != nil {
-		return err
+// kinds says where a document goes, by the kind in its id.
+func (s *saved) kinds() map[string]func(body []byte) error {
+	return map[string]func(body []byte) error{
+		"institution": disk.Into(&s.institutions),
+		"customer":    disk.Into(&s.customers),
+		"holding":     disk.Into(&s.holdings),
+		"row":         disk.Into(&s.rows),
+		"item":        disk.Into(&s.items),
+		"entry":       disk.Into(&s.entries),
+		"link":        disk.Into(&s.links),
+		"public":      disk.Into(&s.publics),
+		"key":         disk.Into(&s.keys),
 	}
-	*list = append(*list, v)
-	return nil
 }
 
-// restore fills a new Bank from the disk and makes it note its changes from then on.
-func (b *Bank) restore(s saved) error {
+// restore fills a new Bank from the disk.
+func (b *Bank) restore(s *saved) error {
 	slices.SortFunc(s.institutions, func(x, y institutionDoc) int { return cmp.Compare(x.N, y.N) })
 	for _, d := range s.institutions {
 		inst := d.Institution
@@ -238,11 +181,10 @@ func (b *Bank) restore(s saved) error {
 	for _, d := range s.publics {
 		b.publics[d.Token] = &public{d.Token, d.Client, d.Item, d.Expires, d.Used}
 	}
-	b.dirty = map[string]document{}
 	return nil
 }
 
-func (b *Bank) restoreStatements(s saved) error {
+func (b *Bank) restoreStatements(s *saved) error {
 	slices.SortFunc(s.holdings, func(x, y holdingDoc) int { return cmp.Compare(x.N, y.N) })
 	for _, d := range s.holdings {
 		c := b.customers[d.Owner]
@@ -266,7 +208,7 @@ func (b *Bank) restoreStatements(s saved) error {
 	return nil
 }
 
-func (b *Bank) restoreItems(s saved) error {
+func (b *Bank) restoreItems(s *saved) error {
 	for _, d := range s.items {
 		it, err := b.restoreItem(d)
 		if err != nil {

@@ -2,18 +2,19 @@ package plaid
 
 import (
 	"net/http"
-	"strings"
 	"testing"
 
+	"github.com/bkper/automations-portal/shared/sandbox/disk"
+	"github.com/bkper/automations-portal/shared/sandbox/provider/providertest"
 	"github.com/google/go-cmp/cmp"
 )
 
 // everything is all that a Bank would write.
 func everything(b *Bank) map[string]any {
 	out := map[string]any{}
-	put := func(d document) { out[d.key()] = d.doc() }
+	put := func(d disk.Document) { out[d.Key()] = d.Doc() }
 	for _, i := range b.own {
-		put(i)
+		put(institutionDoc{*i, i.n})
 	}
 	for _, c := range b.customers {
 		put(c)
@@ -40,13 +41,13 @@ func everything(b *Bank) map[string]any {
 }
 
 func TestARestartAfterEveryRequestLosesNothing(t *testing.T) {
-	db := openDisk(t)
+	db := providertest.OpenDisk(t)
 	r := newRig(t, Options{DB: db}, false)
 	last := r.Server
 	same := func(what string) {
 		t.Helper()
-		r.mu.Lock()
-		defer r.mu.Unlock()
+		r.core.Lock()
+		defer r.core.Unlock()
 		again, err := New(Options{DB: db})
 		if err != nil {
 			t.Fatalf("after %s: %v", what, err)
@@ -62,7 +63,7 @@ func TestARestartAfterEveryRequestLosesNothing(t *testing.T) {
 	same("link/token/create")
 	r.visit(t, token.GetHostedLinkUrl(), "ins_109508")
 	same("the page")
-	access, item := r.itemByExchange(t, r.next(t, "ITEM_ADD_RESULT").fields["public_token"].(string))
+	access, item := r.itemByExchange(t, r.Next(t, "ITEM_ADD_RESULT").Fields["public_token"].(string))
 	same("the exchange")
 	_, _, _, cursor := r.syncAll(t.Context(), t, access, "")
 	same("sync")
@@ -102,7 +103,7 @@ func TestARestartAfterEveryRequestLosesNothing(t *testing.T) {
 }
 
 func TestABanksFileIsLoadedOnceForAll(t *testing.T) {
-	db := openDisk(t)
+	db := providertest.OpenDisk(t)
 	file := csvHeader + "1994-03-01,7,1972,100.00,CZK,VKLAD,100.00\n"
 	var dates []string
 	for n := range 2 {
@@ -111,7 +112,7 @@ func TestABanksFileIsLoadedOnceForAll(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := s.Do(func(b *Bank) error {
-			_, _, err := b.LoadCSV(strings.NewReader(file), "Old Bank", noon.AddDate(0, 0, n))
+			_, err := b.LoadFile(readFile(t, file), "Old Bank", noon.AddDate(0, 0, n))
 			for _, r := range b.rows {
 				dates = append(dates, r.Date)
 			}
@@ -126,7 +127,7 @@ func TestABanksFileIsLoadedOnceForAll(t *testing.T) {
 }
 
 func TestAChangeCostsInProportionToItself(t *testing.T) {
-	db := openDisk(t)
+	db := providertest.OpenDisk(t)
 	s, err := New(Options{DB: db})
 	if err != nil {
 		t.Fatal(err)
@@ -139,13 +140,13 @@ func TestAChangeCostsInProportionToItself(t *testing.T) {
 	if _, err := b.Add("ins_109508/user_good/0", Row{Amount: money("1"), Description: "one more"}); err != nil {
 		t.Fatal(err)
 	}
-	if docs := b.changes(); len(docs) > 5 {
-		t.Errorf("one new row writes %d documents", len(docs))
+	if n := len(b.dirty); n == 0 || n > 5 {
+		t.Errorf("one new row writes %d documents", n)
 	}
 }
 
 func TestWhatTheDiskRefusedIsWrittenLater(t *testing.T) {
-	broken := openDisk(t)
+	broken := providertest.OpenDisk(t)
 	s, err := New(Options{DB: broken})
 	if err != nil {
 		t.Fatal(err)
@@ -154,11 +155,11 @@ func TestWhatTheDiskRefusedIsWrittenLater(t *testing.T) {
 	if err := s.Do(func(b *Bank) error { linked(t, b, "ins_109508", "user_good"); return nil }); err == nil {
 		t.Fatal("a closed disk took it")
 	}
-	s.opts.DB = openDisk(t)
+	s.core.DB = providertest.OpenDisk(t)
 	if err := s.Do(func(*Bank) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	again, err := New(Options{DB: s.opts.DB})
+	again, err := New(Options{DB: s.core.DB})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,8 +61,8 @@ func (b *Bank) append(it *item, e *entry, flip bool) {
 	if flip {
 		e.flips = append(e.flips, e.at)
 	}
-	b.touch(e)
-	b.touch(it)
+	b.dirty.Touch(e)
+	b.dirty.Touch(it)
 	switch {
 	case !flip:
 		it.news.changed = true
@@ -158,7 +158,7 @@ func (b *Bank) breakAfter(heads map[*item]int) {
 	for it, n := range heads {
 		if n < len(it.log) {
 			it.log[n].breaks = true
-			b.touch(it.log[n])
+			b.dirty.Touch(it.log[n])
 		}
 	}
 }
@@ -265,7 +265,7 @@ func (b *Bank) Sync(accessToken string, q SyncQuery) (Page, error) {
 	}
 	if !it.synced {
 		it.synced = true
-		b.touch(it)
+		b.dirty.Touch(it)
 	}
 	if it.status == NotReady {
 		return Page{Status: NotReady}, nil
@@ -377,7 +377,7 @@ func (b *Bank) load(it *item, to Status) {
 	it.status = to
 	b.catchUp(it)
 	it.lastUpdate = b.now()
-	b.touch(it)
+	b.dirty.Touch(it)
 	added := it.news.added
 	it.news = news{}
 	code := "INITIAL_UPDATE"
@@ -412,7 +412,7 @@ func (b *Bank) Announce() {
 		it.news = news{}
 		if n.added > 0 || n.changed || len(n.removed) > 0 {
 			it.lastUpdate = b.now()
-			b.touch(it)
+			b.dirty.Touch(it)
 			b.emitSync(it)
 		}
 		if n.added > 0 {

@@ -48,7 +48,7 @@ func (b *Bank) signIn(inst *Institution, user, password string) (*customer, *Err
 	}
 	c := b.newCustomer(inst.ID, user)
 	c.dynamic = dynamic
-	b.touch(c)
+	b.dirty.Touch(c)
 	for _, h := range defaultAccounts(inst, user, b.now(), dynamic) {
 		b.open(c, h)
 	}

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/bkper/automations-portal/shared/sandbox/provider"
 )
 
 const mostSteps = 12 // pages and redirects of one visit
@@ -102,7 +104,7 @@ func fetch(ctx context.Context, c *http.Client, at string, form url.Values) (sta
 		return 0, "", "", err
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, provider.MaxBody))
 	return resp.StatusCode, resp.Header.Get("Location"), string(text), err
 }
 

@@ -18,7 +18,6 @@ import (
 const maxIDs = 500
 
 func (s *Server) routes() {
-	s.mux = http.NewServeMux()
 	s.authRoutes()
 	s.connectorRoutes()
 	s.itemRoutes()
@@ -27,7 +26,7 @@ func (s *Server) routes() {
 	s.webhookRoutes()
 	s.pageRoutes()
 	s.controlRoutes()
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	s.core.Mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, nil, refuse(http.StatusNotFound, "", "Cannot %s %s", r.Method, r.URL.Path))
 	})
 }
@@ -141,7 +140,7 @@ func (s *Server) connectorRoutes() {
 		}
 		return map[string]any{"parameters": maps.Clone(parameters), "errors": found.validate(parameters)}, nil
 	})
-	s.mux.HandleFunc("GET /assets/connector-icons/{file}", s.serveIcon)
+	s.core.Mux.HandleFunc("GET /assets/connector-icons/{file}", s.serveIcon)
 }
 
 func (s *Server) connectorOf(c *call) (*Connector, error) {
@@ -155,9 +154,9 @@ func (s *Server) connectorOf(c *call) (*Connector, error) {
 func (s *Server) serveIcon(w http.ResponseWriter, r *http.Request) {
 	name, isSVG := strings.CutSuffix(r.PathValue("file"), ".svg")
 	id, err := strconv.Atoi(name)
-	s.mu.Lock()
+	s.core.Lock()
 	c, unknown := s.bank.connector(id)
-	s.mu.Unlock()
+	s.core.Unlock()
 	if !isSVG || err != nil || unknown != nil {
 		http.NotFound(w, r)
 		return
@@ -448,7 +447,7 @@ func (s *Server) transactionRoutes() {
 			return nil, badRequest("categoryId must be that of a category")
 		}
 		e.shown.CategoryID, e.updated = in.CategoryID, c.now
-		s.bank.touch(e)
+		s.bank.dirty.Touch(e)
 		return transactionJSON(e.view()), nil
 	})
 	endpoint(s, "GET /categories", keyOnly, "parentId", func(c *call, _ struct{}) (any, error) {

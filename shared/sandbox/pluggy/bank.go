@@ -6,11 +6,11 @@
 package pluggy
 
 import (
-	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
+	"github.com/bkper/automations-portal/shared/sandbox/disk"
+	"github.com/bkper/automations-portal/shared/sandbox/provider"
 	"github.com/google/uuid"
 )
 
@@ -68,7 +68,7 @@ func (c *Config) fill() {
 		c.Now = time.Now
 	}
 	if c.Rand == nil {
-		c.Rand = rand.New(rand.NewChaCha8(seed()))
+		c.Rand = provider.NewRand()
 	}
 	for p, d := range map[*time.Duration]time.Duration{
 		&c.Approval: time.Minute, &c.Patience: 5 * time.Minute, &c.AutoSync: day, &c.MinUpdate: time.Hour,
@@ -100,7 +100,7 @@ type Bank struct {
 	fresh    map[string]*holding
 
 	outbox []Event
-	dirty  map[string]document // what changed since the last save, by document id; nil where nobody keeps it
+	dirty  disk.Changes // nil where nobody keeps it
 }
 
 // NewBank returns a Bank with the seeded connectors and nothing else.
@@ -113,20 +113,10 @@ func NewBank(cfg Config) *Bank {
 	}
 }
 
-func seed() (s [32]byte) {
-	for i := 0; i < len(s); i += 8 {
-		binary.LittleEndian.PutUint64(s[i:], rand.Uint64())
-	}
-	return s
-}
-
 // now is in milliseconds, which is all that Pluggy's timestamps show.
 func (b *Bank) now() time.Time { return b.cfg.Now().UTC().Truncate(time.Millisecond) }
 
-func (b *Bank) newUUID() string {
-	hi, lo := b.cfg.Rand.Uint64(), b.cfg.Rand.Uint64()
-	return fmt.Sprintf("%08x-%04x-4%03x-%04x-%012x", hi>>32, hi>>16&0xffff, hi&0xfff, lo>>48&0x3fff|0x8000, lo&0xffffffffffff)
-}
+func (b *Bank) newUUID() string { return provider.UUID(b.cfg.Rand) }
 
 // derivedID makes the same id from the same text, always.
 func derivedID(text string) string { return uuid.NewSHA1(uuid.NameSpaceOID, []byte(text)).String() }

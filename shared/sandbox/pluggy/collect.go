@@ -70,7 +70,7 @@ func (b *Bank) Announce() {
 			b.schedule(it, b.cfg.AutoSync)
 			b.collect(it)
 			b.emitItem(it, "item/updated", nil)
-			b.touch(it)
+			b.dirty.Touch(it)
 		}
 	}
 	clear(b.fresh)
@@ -154,11 +154,11 @@ func newAccount(id string, it *item, h *holding, now time.Time) *account {
 func (b *Bank) dropAccount(a *account) {
 	for _, e := range a.sorted {
 		delete(b.entries, e.id)
-		b.forget(e)
+		b.dirty.Forget(e)
 	}
 	a.item.accounts = slices.DeleteFunc(a.item.accounts, func(x *account) bool { return x == a })
 	delete(b.accounts, a.id)
-	b.touch(a.item)
+	b.dirty.Touch(a.item)
 }
 
 // collectAccount takes in the rows that changed.
@@ -194,7 +194,7 @@ func (b *Bank) show(a *account, r *row, now time.Time) *entry {
 	b.entries[e.id] = e
 	a.byRow[r] = e
 	e.take(now)
-	b.touch(e)
+	b.dirty.Touch(e)
 	return e
 }
 
@@ -208,14 +208,14 @@ func (b *Bank) refresh(e *entry, now time.Time) {
 	e.unlist()
 	e.take(now)
 	e.list()
-	b.touch(e)
+	b.dirty.Touch(e)
 }
 
 func (b *Bank) remove(e *entry) {
 	e.unlist()
 	delete(e.account.byRow, e.row)
 	delete(b.entries, e.id)
-	b.forget(e)
+	b.dirty.Forget(e)
 }
 
 // compare puts the newest first, and those of one moment in the order of their ids.

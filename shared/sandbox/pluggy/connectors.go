@@ -148,7 +148,7 @@ func (b *Bank) AddConnector(c Connector) error {
 	added := c.complete()
 	added.own = true
 	b.own[c.ID] = added
-	b.touch(added)
+	b.dirty.Touch(connectorDoc{*added, added.TwoSteps, added.Installments})
 	return nil
 }
 
@@ -161,7 +161,7 @@ func (b *Bank) SetHealth(id int, status string) error {
 		return fmt.Errorf("no health %q", status)
 	}
 	b.health[id] = status
-	b.touch(healthDoc{id, status})
+	b.dirty.Touch(healthDoc{id, status})
 	b.emitAll(Event{Name: "connector/status_updated", Fields: map[string]any{
 		"id": fmt.Sprint(id), "connectorId": id, "data": map[string]any{"status": status},
 	}})

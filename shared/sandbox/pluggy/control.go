@@ -2,23 +2,21 @@ package pluggy
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"time"
 
-	"github.com/go-json-experiment/json"
+	"github.com/bkper/automations-portal/shared/sandbox/bankfile"
+	"github.com/bkper/automations-portal/shared/sandbox/provider"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 	"github.com/shopspring/decimal"
 )
 
-// Control is the path of the control interface, which scripts the bank from another process; code in the same process has Server.Do and Server.Connect.
-// It needs no credentials and is not Pluggy's. Each POST takes a JSON object (application/json, so that no foreign web page
-// can send it) and answers a JSON object; what cannot be done is 400 with {"error": …}. An account is named by its id or its
-// bank account id, a row by its row id or any transaction id. Unless Config.WaitForSync is set, what changes is collected
-// and announced by webhooks at once. Faults, mischief and visits end with the process; everything else outlives it.
+// Control is the path of the control interface, with these controls beside those of every provider (see
+// provider.ControlPath); code in the same process has Server.Do and Server.Connect. An account is named by its id or its bank
+// account id, a row by its row id or any transaction id. Unless Config.WaitForSync is set, what changes is collected and
+// announced at once. Visits end with the process, as faults do.
 //
 //	GET    /_sim/items                    every item with its accounts and how their balances tie out
 //	POST   /_sim/connect                  connect_token, connector (id), user, password, mfa, cpf, deny → item_id, status:
@@ -38,59 +36,28 @@ import (
 //	POST   /_sim/items/revoke             item_id: the consent
 //	POST   /_sim/items/consent            item_id, expires (RFC 3339)
 //	POST   /_sim/items/discontinue        item_id: Pluggy deletes it
-//	POST   /_sim/connectors?name=&last_day=   text/csv: a bank's file, see LoadStatement → connector
+//	POST   /_sim/connectors?name=&last_day=   text/csv: a bank's file, see LoadFile → connector
 //	POST   /_sim/connectors/health        connector, status: ONLINE, OFFLINE or UNSTABLE
-//	GET    /_sim/webhooks                 waiting, and the last deliveries
 //	POST   /_sim/webhooks                 a Mischief
 //	POST   /_sim/webhooks/forge           client, body (any JSON), headers (bool): sends body to the client's webhooks, with
 //	                                      their headers or without
-//	POST   /_sim/faults                   a Fault
-//	DELETE /_sim/faults                   ends all faults
 //	POST   /_sim/clock                    advance_seconds → now
-const Control = "/_sim/"
+const Control = provider.ControlPath
 
 func (s *Server) controlRoutes() {
-	s.mux.HandleFunc("GET "+Control+"items", s.listItems)
-	s.mux.HandleFunc("GET "+Control+"webhooks", s.listWebhooks)
-	s.mux.HandleFunc("POST "+Control+"connectors", s.takeCSV)
-	s.mux.HandleFunc("DELETE "+Control+"faults", func(w http.ResponseWriter, _ *http.Request) {
-		s.ClearFaults()
-		s.write(w, http.StatusOK, struct{}{})
+	s.core.ControlRoutes()
+	s.core.Mux.HandleFunc("GET "+Control+"items", s.listItems)
+	s.core.ControlFile("connectors", func(f *bankfile.File, name string, lastDay time.Time) (map[string]any, error) {
+		c, err := s.bank.LoadFile(f, name, lastDay)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"connector": c.ID}, nil
 	})
 	s.rowControls()
 	s.accountControls()
 	s.itemControls()
 	s.serverControls()
-}
-
-// control registers a POST; f runs with s.mu held and returns the members of the answer.
-func control[In any](s *Server, path string, f func(b *Bank, in In) (map[string]any, error)) {
-	s.mux.HandleFunc("POST "+Control+path, func(w http.ResponseWriter, r *http.Request) {
-		var in In
-		out := map[string]any{}
-		err := readControl(w, r, &in)
-		if err == nil {
-			err = s.Do(func(b *Bank) error {
-				more, err := f(b, in)
-				for k, v := range more {
-					out[k] = v
-				}
-				return err
-			})
-		}
-		if err != nil {
-			s.write(w, http.StatusBadRequest, map[string]any{"error": err.Error()})
-			return
-		}
-		s.write(w, http.StatusOK, out)
-	})
-}
-
-func readControl(w http.ResponseWriter, r *http.Request, in any) error {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return errors.New("the body must be application/json")
-	}
-	return json.UnmarshalRead(http.MaxBytesReader(w, r.Body, maxBody), in, json.RejectUnknownMembers(true))
 }
 
 // Connect does what a person does in the Connect widget with a connect token, without a browser, and returns the item's id
@@ -131,20 +98,20 @@ func (s *Server) rowControls() {
 		Account      string `json:"account"`
 		Transactions []Row  `json:"transactions"`
 	}
-	control(s, "transactions", func(b *Bank, in add) (map[string]any, error) {
-		rows, err := b.Add(in.Account, in.Transactions...)
+	provider.Control(s.core, "transactions", func(in add) (map[string]any, error) {
+		rows, err := s.bank.Add(in.Account, in.Transactions...)
 		return map[string]any{"rows": rows}, err
 	})
 	type amend struct {
 		byRowID
 		Amendment
 	}
-	control(s, "transactions/amend", func(b *Bank, in amend) (map[string]any, error) {
-		return nil, b.Amend(in.byRowID.ID, in.Amendment)
+	provider.Control(s.core, "transactions/amend", func(in amend) (map[string]any, error) {
+		return nil, s.bank.Amend(in.byRowID.ID, in.Amendment)
 	})
-	control(s, "transactions/vanish", func(b *Bank, in byRowID) (map[string]any, error) { return nil, b.Vanish(in.ID) })
-	control(s, "transactions/return", func(b *Bank, in byRowID) (map[string]any, error) { return nil, b.Return(in.ID) })
-	control(s, "transactions/churn", func(b *Bank, in byRowID) (map[string]any, error) { return nil, b.Churn(in.ID) })
+	provider.Control(s.core, "transactions/vanish", func(in byRowID) (map[string]any, error) { return nil, s.bank.Vanish(in.ID) })
+	provider.Control(s.core, "transactions/return", func(in byRowID) (map[string]any, error) { return nil, s.bank.Return(in.ID) })
+	provider.Control(s.core, "transactions/churn", func(in byRowID) (map[string]any, error) { return nil, s.bank.Churn(in.ID) })
 }
 
 // AccountRequest is an account that the control interface opens.
@@ -160,8 +127,8 @@ type AccountRequest struct {
 }
 
 func (s *Server) accountControls() {
-	control(s, "accounts/open", func(b *Bank, in AccountRequest) (map[string]any, error) {
-		id, err := b.OpenAccount(in.Connector, in.User, Holding{
+	provider.Control(s.core, "accounts/open", func(in AccountRequest) (map[string]any, error) {
+		id, err := s.bank.OpenAccount(in.Connector, in.User, Holding{
 			Name: in.Name, Number: in.Number, Type: in.Type, Subtype: in.Subtype, Currency: in.Currency, Opening: in.Balance,
 		})
 		return map[string]any{"account": id}, err
@@ -170,14 +137,14 @@ func (s *Server) accountControls() {
 		byAccount
 		Balance decimal.Decimal `json:"balance"`
 	}
-	control(s, "accounts/balance", func(b *Bank, in balance) (map[string]any, error) { return nil, b.SetBalance(in.Account, in.Balance) })
-	control(s, "accounts/close", func(b *Bank, in byAccount) (map[string]any, error) { return nil, b.CloseAccount(in.Account) })
-	control(s, "accounts/churn", func(b *Bank, in byAccount) (map[string]any, error) { return nil, b.ChurnAccount(in.Account) })
+	provider.Control(s.core, "accounts/balance", func(in balance) (map[string]any, error) { return nil, s.bank.SetBalance(in.Account, in.Balance) })
+	provider.Control(s.core, "accounts/close", func(in byAccount) (map[string]any, error) { return nil, s.bank.CloseAccount(in.Account) })
+	provider.Control(s.core, "accounts/churn", func(in byAccount) (map[string]any, error) { return nil, s.bank.ChurnAccount(in.Account) })
 	type health struct {
 		Connector int    `json:"connector"`
 		Status    string `json:"status"`
 	}
-	control(s, "connectors/health", func(b *Bank, in health) (map[string]any, error) { return nil, b.SetHealth(in.Connector, in.Status) })
+	provider.Control(s.core, "connectors/health", func(in health) (map[string]any, error) { return nil, s.bank.SetHealth(in.Connector, in.Status) })
 }
 
 func (s *Server) itemControls() {
@@ -190,8 +157,8 @@ func (s *Server) itemControls() {
 		CPF          string `json:"cpf"`
 		Deny         bool   `json:"deny"`
 	}
-	control(s, "connect", func(b *Bank, in connect) (map[string]any, error) {
-		id, status, err := s.connect(b, in.ConnectToken, Visit{
+	provider.Control(s.core, "connect", func(in connect) (map[string]any, error) {
+		id, status, err := s.connect(s.bank, in.ConnectToken, Visit{
 			Connector: in.Connector, User: in.User, Password: in.Password, CPF: in.CPF, MFA: in.MFA, Deny: in.Deny,
 		})
 		return map[string]any{"item_id": id, "status": status}, err
@@ -201,22 +168,22 @@ func (s *Server) itemControls() {
 		Status          string `json:"status"`
 		ProviderMessage string `json:"provider_message"`
 	}
-	control(s, "items/fail", func(b *Bank, in fail) (map[string]any, error) {
-		return nil, b.Fail(in.ItemID, in.Status, in.ProviderMessage)
+	provider.Control(s.core, "items/fail", func(in fail) (map[string]any, error) {
+		return nil, s.bank.Fail(in.ItemID, in.Status, in.ProviderMessage)
 	})
-	control(s, "items/repair", func(b *Bank, in byItemID) (map[string]any, error) { return nil, b.Repair(in.ItemID) })
-	control(s, "items/sync", func(b *Bank, in byItemID) (map[string]any, error) { return nil, b.Sync(in.ItemID) })
-	control(s, "items/revoke", func(b *Bank, in byItemID) (map[string]any, error) { return nil, b.Revoke(in.ItemID) })
-	control(s, "items/discontinue", func(b *Bank, in byItemID) (map[string]any, error) { return nil, b.Discontinue(in.ItemID) })
+	provider.Control(s.core, "items/repair", func(in byItemID) (map[string]any, error) { return nil, s.bank.Repair(in.ItemID) })
+	provider.Control(s.core, "items/sync", func(in byItemID) (map[string]any, error) { return nil, s.bank.Sync(in.ItemID) })
+	provider.Control(s.core, "items/revoke", func(in byItemID) (map[string]any, error) { return nil, s.bank.Revoke(in.ItemID) })
+	provider.Control(s.core, "items/discontinue", func(in byItemID) (map[string]any, error) { return nil, s.bank.Discontinue(in.ItemID) })
 	type consent struct {
 		byItemID
 		Expires time.Time `json:"expires"`
 	}
-	control(s, "items/consent", func(b *Bank, in consent) (map[string]any, error) { return nil, b.ExpireConsent(in.ItemID, in.Expires) })
+	provider.Control(s.core, "items/consent", func(in consent) (map[string]any, error) { return nil, s.bank.ExpireConsent(in.ItemID, in.Expires) })
 }
 
 func (s *Server) serverControls() {
-	control(s, "webhooks", func(_ *Bank, in Mischief) (map[string]any, error) {
+	provider.Control(s.core, "webhooks", func(in Mischief) (map[string]any, error) {
 		s.hooks.mischief = in
 		return nil, nil
 	})
@@ -225,41 +192,35 @@ func (s *Server) serverControls() {
 		Body    jsontext.Value `json:"body"`
 		Headers bool           `json:"headers"`
 	}
-	control(s, "webhooks/forge", func(b *Bank, in forgery) (map[string]any, error) {
+	provider.Control(s.core, "webhooks/forge", func(in forgery) (map[string]any, error) {
 		sent := 0
 		for _, w := range s.hooks.sorted() {
 			if w.Client == in.Client && w.Disabled.IsZero() {
 				sent++
-				s.hooks.forge(w, in.Body, in.Headers, b.now())
+				s.hooks.forge(w, in.Body, in.Headers)
 			}
 		}
 		return map[string]any{"sent": sent}, nil
 	})
-	control(s, "faults", func(_ *Bank, in Fault) (map[string]any, error) {
-		s.faults = append(s.faults, &in)
-		return nil, nil
-	})
 	type clock struct {
 		Seconds int64 `json:"advance_seconds"`
 	}
-	control(s, "clock", func(b *Bank, in clock) (map[string]any, error) {
+	provider.Control(s.core, "clock", func(in clock) (map[string]any, error) {
 		if in.Seconds < 0 {
 			return nil, fmt.Errorf("the clock does not go back")
 		}
-		s.skew += time.Duration(in.Seconds) * time.Second
-		s.hooks.dirty["clock/skew"] = s.skew
-		b.Tick()
-		return map[string]any{"now": b.now()}, nil
+		s.core.Advance(time.Duration(in.Seconds) * time.Second)
+		return map[string]any{"now": s.bank.now()}, nil
 	})
 }
 
 // forge sends a body of somebody else's to a webhook.
-func (h *hooks) forge(w *subscription, body []byte, headers bool, now time.Time) {
+func (h *hooks) forge(w *subscription, body []byte, headers bool) {
 	target := w.ID
 	if !headers {
 		target = ""
 	}
-	h.add(Event{ID: uuid.NewString(), Name: "forged"}, w.URL, target, bytes.TrimSpace(body), now)
+	h.add(Event{ID: uuid.NewString(), Name: "forged"}, w.URL, target, bytes.TrimSpace(body))
 }
 
 // Tie is how an account's balance follows from its rows, by Pluggy's sign and in the account's currency.
@@ -297,8 +258,8 @@ func (b *Bank) Tie(accountID string) (Tie, error) {
 }
 
 func (s *Server) listItems(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.core.Lock()
+	defer s.core.Unlock()
 	list := []map[string]any{}
 	for _, it := range s.bank.sortedItems() {
 		accounts := []map[string]any{}
@@ -309,15 +270,8 @@ func (s *Server) listItems(w http.ResponseWriter, r *http.Request) {
 			accounts = append(accounts, one)
 		}
 		list = append(list, map[string]any{
-			"client": it.client, "user": it.parameters["user"], "item": s.bank.itemJSON(it, s.base(r)), "accounts": accounts,
+			"client": it.client, "user": it.parameters["user"], "item": s.bank.itemJSON(it, s.core.Base(r)), "accounts": accounts,
 		})
 	}
-	s.write(w, http.StatusOK, map[string]any{"items": list})
-}
-
-func (s *Server) listWebhooks(w http.ResponseWriter, _ *http.Request) {
-	s.mu.Lock()
-	out := map[string]any{"waiting": len(s.hooks.queue), "deliveries": append([]Delivered{}, s.hooks.record...)}
-	s.mu.Unlock()
-	s.write(w, http.StatusOK, out)
+	s.core.Write(w, http.StatusOK, map[string]any{"items": list})
 }

@@ -122,9 +122,9 @@ func TestWhatTheControlCannotDoIsRefused(t *testing.T) {
 
 func TestTheControlListsWhatThereIs(t *testing.T) {
 	r := newRig(t, Options{})
-	r.ok(t, "POST", "/webhooks", `{"event":"item/created","url":"`+r.hook+`"}`)
+	r.ok(t, "POST", "/webhooks", `{"event":"item/created","url":"`+r.URL+`"}`)
 	item := r.connected(t, "user-ok")
-	r.next(t, "item/created")
+	r.Next(t, "item/created")
 	_, out := r.call(t, "GET", "/_sim/items", "", "")
 	one := out["items"].([]any)[0].(map[string]any)
 	if one["user"] != "user-ok" || one["item"].(map[string]any)["id"] != item {

@@ -3,11 +3,9 @@ package pluggy
 import (
 	"errors"
 	"hash/fnv"
-	"mime"
-	"net/http"
 	"time"
 
-	"github.com/bkper/automations-portal/shared/sandbox/plaid"
+	"github.com/bkper/automations-portal/shared/sandbox/bankfile"
 	"github.com/shopspring/decimal"
 )
 
@@ -23,10 +21,10 @@ func ownID(name string) int {
 	return firstOwnID + int(h.Sum32()%ownIDs)
 }
 
-// LoadStatement makes a connector of Open Finance out of a bank's file: all dates are shifted by the same number of days so
+// LoadFile makes a connector of Open Finance out of a bank's file: all dates are shifted by the same number of days so
 // that the last row falls on lastDay, and user-ok has every account of the file. A connector that was made under the name
 // before is returned as it is, so the dates of what it showed do not move. Items show the last year of it.
-func (b *Bank) LoadStatement(s *plaid.Statement, name string, lastDay time.Time) (*Connector, error) {
+func (b *Bank) LoadFile(f *bankfile.File, name string, lastDay time.Time) (*Connector, error) {
 	if name == "" {
 		return nil, errors.New("a connector needs a name")
 	}
@@ -38,7 +36,7 @@ func (b *Bank) LoadStatement(s *plaid.Statement, name string, lastDay time.Time)
 		return nil, err
 	}
 	rows, sums := map[string][]Row{}, map[string]decimal.Decimal{}
-	for l := range s.Lines(lastDay) {
+	for l := range f.Lines(lastDay) {
 		r := Row{Date: l.Date, Type: Debit, Amount: l.Amount.Abs(), Currency: l.Currency, Description: l.Description, ProviderID: l.ID}
 		if l.Amount.IsPositive() {
 			r.Type = Credit
@@ -47,7 +45,7 @@ func (b *Bank) LoadStatement(s *plaid.Statement, name string, lastDay time.Time)
 		sums[l.Account] = sums[l.Account].Add(l.Amount)
 	}
 	var accounts []Holding
-	for _, cl := range s.Closings() {
+	for _, cl := range f.Closings() {
 		accounts = append(accounts, Holding{
 			Name: cl.Name, Number: cl.Account, Type: BankAccount, Subtype: "CHECKING_ACCOUNT", Currency: cl.Currency,
 			Opening: cl.Balance.Sub(sums[cl.Account]), Rows: rows[cl.Account],
@@ -55,34 +53,4 @@ func (b *Bank) LoadStatement(s *plaid.Statement, name string, lastDay time.Time)
 	}
 	_, err := b.AddCustomer(id, "user-ok", accounts)
 	return b.own[id], err
-}
-
-// takeCSV is the control's way to a bank's file.
-func (s *Server) takeCSV(w http.ResponseWriter, r *http.Request) {
-	var id int
-	err := func() error {
-		last, err := time.Parse(time.DateOnly, r.URL.Query().Get("last_day"))
-		if err != nil {
-			return errors.New("last_day must be YYYY-MM-DD")
-		}
-		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "text/csv" {
-			return errors.New("the body must be text/csv")
-		}
-		statement, err := plaid.ReadCSV(r.Body)
-		if err != nil {
-			return err
-		}
-		return s.Do(func(b *Bank) error {
-			c, err := b.LoadStatement(statement, r.URL.Query().Get("name"), last)
-			if err == nil {
-				id = c.ID
-			}
-			return err
-		})
-	}()
-	if err != nil {
-		s.write(w, http.StatusBadRequest, map[string]any{"error": err.Error()})
-		return
-	}
-	s.write(w, http.StatusOK, map[string]any{"connector": id})
 }

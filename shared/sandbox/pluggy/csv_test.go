@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bkper/automations-portal/shared/sandbox/plaid"
+	"github.com/bkper/automations-portal/shared/sandbox/bankfile"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -17,11 +17,11 @@ const file = "date,id,account,amount,currency,description,balance\n" +
 
 func TestABanksFileBecomesAConnectorWhoseAccountsTieOut(t *testing.T) {
 	b := simBank(1, newClock())
-	s, err := plaid.ReadCSV(strings.NewReader(file))
+	s, err := bankfile.Read(strings.NewReader(file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := b.LoadStatement(s, "Banco Antigo", noon.AddDate(0, 0, -1))
+	c, err := b.LoadFile(s, "Banco Antigo", noon.AddDate(0, 0, -1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestABanksFileBecomesAConnectorWhoseAccountsTieOut(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"7": "2025-11-20 100 DEPOSITO", "8": "2026-11-19 10 JUROS", "9": "2026-11-19 -30 SAQUE"}, got); diff != "" {
 		t.Error(diff)
 	}
-	if again, err := b.LoadStatement(s, "Banco Antigo", noon); err != nil || again != c {
+	if again, err := b.LoadFile(s, "Banco Antigo", noon); err != nil || again != c {
 		t.Errorf("loading again moved something: %v", err)
 	}
 }

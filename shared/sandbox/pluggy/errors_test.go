@@ -36,7 +36,7 @@ func TestEveryRefusalHasPluggysBody(t *testing.T) {
 	itemMissing := refusal(404, "ITEM_NOT_FOUND", "item not found")
 	unknown := func(name string) map[string]any { return refusal(400, "", "property "+name+" should not exist") }
 	noAccount := refusal(400, "", "accountId should not be null or undefined, accountId must be a UUID")
-	hook := r.hook
+	hook := r.URL
 	r.ok(t, "POST", "/webhooks", `{"event":"all","url":"`+hook+`"}`)
 	for range mostPerEvent {
 		r.ok(t, "POST", "/webhooks", `{"event":"item/error","url":"`+hook+`/`+strings.Repeat("x", 1+len(r.hooks.own))+`"}`)

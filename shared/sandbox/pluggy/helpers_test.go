@@ -2,20 +2,17 @@ package pluggy
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/bkper/automations-portal/shared/sandbox/disk"
+	"github.com/bkper/automations-portal/shared/sandbox/provider/providertest"
 	"github.com/bkper/automations-portal/shared/secret"
 )
 
@@ -52,27 +49,17 @@ func simBank(seed uint64, c *clock) *Bank {
 // rig is a Server under a path prefix, and somebody who receives its webhooks.
 type rig struct {
 	*Server
+	*providertest.Receiver
 	clock *clock
 	url   string
 	key   string // API key
-	hook  string // address of the receiver
-	got   chan received
-	// status answers the webhooks; nil is 200.
-	status atomic.Pointer[func(received) int]
 }
 
-type received struct {
-	header http.Header
-	path   string
-	fields map[string]any
-}
-
-func (r received) event() string { s, _ := r.fields["event"].(string); return s }
+type received = providertest.Received
 
 func newRig(t *testing.T, o Options) *rig {
 	t.Helper()
-	r := &rig{clock: newClock(), got: make(chan received, 1000)}
-	r.hook = receiver(t, r)
+	r := &rig{Receiver: providertest.NewReceiver(t, "event"), clock: newClock()}
 	o.Clients = map[string]secret.String{testClient: secret.New(testSecret), otherClient: secret.New("other"), offClient: secret.New("off")}
 	o.Disabled, o.LocalWebhooks = []string{offClient}, true
 	if o.Now == nil {
@@ -89,7 +76,7 @@ func newRig(t *testing.T, o Options) *rig {
 	}
 	r.Server = s
 	mux.Handle("/pluggy/", http.StripPrefix("/pluggy", s))
-	run(t, s)
+	providertest.Run(t, s)
 	r.key = r.auth(t, testClient, testSecret)
 	return r
 }
@@ -101,51 +88,6 @@ func (r *rig) auth(t *testing.T, client, password string) string {
 		t.Fatal(status, out)
 	}
 	return out["apiKey"].(string)
-}
-
-// answer sets how webhooks are answered from now on.
-func (r *rig) answer(status func(received) int) { r.status.Store(&status) }
-
-func receiver(t *testing.T, r *rig) string {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		body, _ := io.ReadAll(req.Body)
-		in := received{header: req.Header, path: req.URL.Path}
-		_ = json.Unmarshal(body, &in.fields)
-		if status := r.status.Load(); status != nil {
-			w.WriteHeader((*status)(in))
-		}
-		r.got <- in
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
-}
-
-// run sends the server's webhooks until the test ends.
-func run(t *testing.T, s *Server) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = s.Run(ctx) }()
-	stop = sync.OnceFunc(func() { cancel(); <-done })
-	t.Cleanup(stop)
-	return stop
-}
-
-// next waits for a webhook with one of the events and skips others.
-func (r *rig) next(t *testing.T, events ...string) received {
-	t.Helper()
-	timeout := time.After(5 * time.Second)
-	for {
-		select {
-		case in := <-r.got:
-			for _, e := range events {
-				if in.event() == e {
-					return in
-				}
-			}
-		case <-timeout:
-			t.Fatalf("no webhook %v came", events)
-		}
-	}
 }
 
 // call speaks to the server; key is sent as X-API-KEY. Numbers stay as they were written.
@@ -221,17 +163,6 @@ func (r *rig) accountOf(t testing.TB, item, kind string) string {
 	t.Helper()
 	list := r.ok(t, "GET", "/accounts?itemId="+item+"&type="+kind, "")["results"].([]any)
 	return list[0].(map[string]any)["id"].(string)
-}
-
-// openDisk opens a new file that is closed after everything that the test starts later.
-func openDisk(t *testing.T) *disk.DB {
-	t.Helper()
-	db, err := disk.Open(filepath.Join(t.TempDir(), "state.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
 }
 
 func serve(t *testing.T, h http.Handler) string {

@@ -127,7 +127,7 @@ func (b *Bank) grow(h *holding) {
 		}
 	}
 	h.grownTo = today.Format(time.DateOnly)
-	b.touch(h)
+	b.dirty.Touch(h)
 }
 
 func (b *Bank) happen(h *holding, rows []Row) {

@@ -186,7 +186,7 @@ func (b *Bank) begin(it *item, first string, asked bool) {
 	if first == loginProgress {
 		it.left = it.left[1:]
 	}
-	b.touch(it)
+	b.dirty.Touch(it)
 }
 
 // Tick does what items do by themselves when their time comes: executions advance, waits end, synchronisations begin,
@@ -255,7 +255,7 @@ func (b *Bank) tick(it *item) {
 // enter brings an item to the next status of its execution.
 func (b *Bank) enter(it *item, execution string) {
 	now := b.now()
-	b.touch(it)
+	b.dirty.Touch(it)
 	it.updated = now
 	switch execution {
 	case WaitingInput, WaitingAction:
@@ -300,7 +300,7 @@ func (b *Bank) finish(it *item, execution string) {
 	it.status, it.execution, it.left = b.statusAfter(execution), execution, nil
 	it.deadline, it.ended, it.updated = time.Time{}, now, now
 	it.runs++
-	b.touch(it)
+	b.dirty.Touch(it)
 	if execution != success && execution != partialSuccess {
 		b.fail(it, execution)
 		return
@@ -463,7 +463,7 @@ func (b *Bank) answerMFA(it *item, answers map[string]string) error {
 		it.left = []string{badMFA}
 	}
 	it.parameter = nil
-	b.touch(it)
+	b.dirty.Touch(it)
 	return nil
 }
 
@@ -499,7 +499,7 @@ func (b *Bank) authorise(it *item, user, password string, granted bool) error {
 		it.consent = consent{}
 		it.left = b.inside(it)
 	}
-	b.touch(it)
+	b.dirty.Touch(it)
 	return nil
 }
 
@@ -516,13 +516,13 @@ func (b *Bank) removeItem(it *item) {
 		c.items = slices.DeleteFunc(c.items, func(x *item) bool { return x == it })
 	}
 	delete(b.items, it.id)
-	b.forget(it)
+	b.dirty.Forget(it)
 }
 
 // disableSync answers PATCH /items/{id}/disable-auto-sync.
 func (b *Bank) disableSync(it *item) {
 	it.syncDisabled, it.nextSync = b.now(), time.Time{}
-	b.touch(it)
+	b.dirty.Touch(it)
 }
 
 // sortedItems returns the items in the order in which they were made.
@@ -625,7 +625,7 @@ func (b *Bank) ExpireConsent(itemID string, at time.Time) error {
 		it.consent = consent{ID: b.newUUID(), Created: it.created}
 	}
 	it.consent.Expires = at.UTC().Truncate(time.Millisecond)
-	b.touch(it)
+	b.dirty.Touch(it)
 	b.tick(it)
 	return nil
 }

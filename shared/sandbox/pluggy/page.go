@@ -7,6 +7,8 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+
+	"github.com/bkper/automations-portal/shared/sandbox/provider"
 )
 
 // The widget: a script that defines PluggyConnect, and the page that it shows in a frame. The page is plain forms that post
@@ -26,21 +28,21 @@ var (
 )
 
 func (s *Server) pageRoutes() {
-	s.mux.HandleFunc("GET /pluggy-connect/{version}/pluggy-connect.js", func(w http.ResponseWriter, r *http.Request) {
-		base, err := json.Marshal(s.base(r)) // escapes what would end the text
+	s.core.Mux.HandleFunc("GET /pluggy-connect/{version}/pluggy-connect.js", func(w http.ResponseWriter, r *http.Request) {
+		base, err := json.Marshal(s.core.Base(r)) // escapes what would end the text
 		if err != nil {
 			s.answer(w, nil, err)
 			return
 		}
 		script(w, "text/javascript", bytes.Replace(widgetJS, []byte("'{{base}}'"), base, 1))
 	})
-	s.mux.HandleFunc("GET /connect/assets/frame.js", func(w http.ResponseWriter, _ *http.Request) { script(w, "text/javascript", frameJS) })
-	s.mux.HandleFunc("GET /connect/assets/style.css", func(w http.ResponseWriter, _ *http.Request) { script(w, "text/css", pageCSS) })
-	s.mux.HandleFunc("GET /connect", s.openPage)
-	s.mux.HandleFunc("GET /connect/{visit}", s.showPage)
-	s.mux.HandleFunc("POST /connect/{visit}", s.actOnPage)
-	s.mux.HandleFunc("GET /bank/{item}", s.showBank)
-	s.mux.HandleFunc("POST /bank/{item}", s.actAtBank)
+	s.core.Mux.HandleFunc("GET /connect/assets/frame.js", func(w http.ResponseWriter, _ *http.Request) { script(w, "text/javascript", frameJS) })
+	s.core.Mux.HandleFunc("GET /connect/assets/style.css", func(w http.ResponseWriter, _ *http.Request) { script(w, "text/css", pageCSS) })
+	s.core.Mux.HandleFunc("GET /connect", s.openPage)
+	s.core.Mux.HandleFunc("GET /connect/{visit}", s.showPage)
+	s.core.Mux.HandleFunc("POST /connect/{visit}", s.actOnPage)
+	s.core.Mux.HandleFunc("GET /bank/{item}", s.showBank)
+	s.core.Mux.HandleFunc("POST /bank/{item}", s.actAtBank)
 }
 
 func script(w http.ResponseWriter, kind string, text []byte) {
@@ -72,16 +74,10 @@ func (v pageView) Picture() template.URL {
 
 // openPage starts a visit; its parameters are those of the widget's direct address.
 func (s *Server) openPage(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
+	s.core.Lock()
 	v := s.open(r.URL.Query())
-	s.mu.Unlock()
-	seeOther(w, "connect/"+v.id)
-}
-
-// seeOther redirects as written; http.Redirect would resolve a relative address against a path whose prefix was stripped.
-func seeOther(w http.ResponseWriter, to string) {
-	w.Header().Set("Location", to)
-	w.WriteHeader(http.StatusSeeOther)
+	s.core.Unlock()
+	provider.SeeOther(w, "connect/"+v.id)
 }
 
 func (s *Server) showPage(w http.ResponseWriter, r *http.Request) {
@@ -89,7 +85,7 @@ func (s *Server) showPage(w http.ResponseWriter, r *http.Request) {
 	err := s.Do(func(b *Bank) (err error) {
 		if v := s.visits[r.PathValue("visit")]; v != nil {
 			if v.step == stepWorking || v.step == stepMFA || v.step == stepOAuth {
-				s.follow(v, s.base(r))
+				s.follow(v, s.core.Base(r))
 			}
 			view, err = v.view(b, r.URL.Query().Get("q"))
 		}
@@ -119,7 +115,7 @@ func (v *visit) view(b *Bank, query string) (pageView, error) {
 }
 
 func (s *Server) actOnPage(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, provider.MaxBody)
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, "The form could not be read.", http.StatusBadRequest)
 		return
@@ -127,7 +123,7 @@ func (s *Server) actOnPage(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("visit")
 	err := s.Do(func(*Bank) error {
 		if v := s.visits[id]; v != nil {
-			s.act(v, r.PostForm, s.base(r))
+			s.act(v, r.PostForm, s.core.Base(r))
 		}
 		return nil
 	})
@@ -135,14 +131,14 @@ func (s *Server) actOnPage(w http.ResponseWriter, r *http.Request) {
 		s.render(w, pageView{}, err)
 		return
 	}
-	seeOther(w, id)
+	provider.SeeOther(w, id)
 }
 
 // showBank is the bank's own page, for who goes there by the address in an item's userAction.
 func (s *Server) showBank(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
+	s.core.Lock()
 	view := s.bankView(r.PathValue("item"), nil)
-	s.mu.Unlock()
+	s.core.Unlock()
 	s.render(w, view, nil)
 }
 
@@ -160,7 +156,7 @@ func (s *Server) bankView(itemID string, refusal error) pageView {
 }
 
 func (s *Server) actAtBank(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, provider.MaxBody)
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, "The form could not be read.", http.StatusBadRequest)
 		return
@@ -198,7 +194,7 @@ func (s *Server) render(w http.ResponseWriter, v pageView, err error) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if err := page.Execute(w, v); err != nil {
-		s.log.Error("sandbox Pluggy: show the page", "error", err)
+		s.core.Log.Error("sandbox Pluggy: show the page", "error", err)
 	}
 }
 

@@ -2,7 +2,7 @@ package pluggy
 
 import (
 	"cmp"
-	stdjson "encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,17 +14,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/bkper/automations-portal/shared/sandbox/disk"
+	"github.com/bkper/automations-portal/shared/sandbox/provider"
 	"github.com/bkper/automations-portal/shared/secret"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 )
-
-const maxBody = 1 << 20
 
 // Options set a Server up. Only Clients is needed.
 type Options struct {
@@ -60,40 +58,33 @@ type Options struct {
 // concurrent use.
 type Server struct {
 	opts Options
-	log  *slog.Logger
-	mux  *http.ServeMux
 
-	mu     sync.Mutex
-	bank   *Bank
-	signer *signer
-	skew   time.Duration // how far the control moved the clock
-	limits *limiter
-	faults []*Fault
-	hooks  hooks
-	visits map[string]*visit // by id
-	wake   chan struct{}     // one slot: the sender looks again
+	core    *provider.Server[*delivery] // its lock guards the rest
+	bank    *Bank
+	signer  *signer
+	limiter provider.Limiter
+	hooks   hooks
+	visits  map[string]*visit // by id
 }
 
 // New returns a Server with the state on the disk, if any. It fails if that state cannot be read.
 func New(o Options) (*Server, error) {
-	s := &Server{opts: o, log: o.Log, wake: make(chan struct{}, 1), limits: newLimiter(), visits: map[string]*visit{}}
-	if s.log == nil {
-		s.log = slog.Default()
+	if o.RetryDelays == [2]time.Duration{} {
+		o.RetryDelays = [2]time.Duration{time.Hour, 2 * time.Hour}
 	}
-	if s.opts.RetryDelays == [2]time.Duration{} {
-		s.opts.RetryDelays = [2]time.Duration{time.Hour, 2 * time.Hour}
-	}
-	if s.opts.DisableAfter == 0 {
-		s.opts.DisableAfter = 5
-	}
-	real := o.Now
-	if real == nil {
-		real = time.Now
-	}
+	clock := provider.NewClock(o.Now)
 	cfg := o.Config
-	cfg.Now = func() time.Time { return real().Add(s.skew) }
-	s.bank = NewBank(cfg)
-	s.hooks.init(&s.opts)
+	cfg.Now = clock.Now
+	s := &Server{opts: o, bank: NewBank(cfg), visits: map[string]*visit{}}
+	s.hooks = hooks{
+		bank: s.bank, delays: o.RetryDelays, patience: cmp.Or(o.DisableAfter, 5), links: cmp.Or(o.BaseURL, publicAPI),
+		own: map[string]*subscription{},
+	}
+	s.core = provider.New(provider.Options{
+		Bank: s.bank, Clock: clock, Space: space, DB: o.DB, BaseURL: o.BaseURL, ContentType: "application/json; charset=utf-8",
+		UserAgent: "Pluggy-Webhook-Sandbox/1.0", HTTP: o.HTTP, Timeout: hookTimeout, Log: o.Log,
+	}, &s.hooks)
+	s.hooks.core, s.core.Webhooks.Mischief = s.core, &s.hooks.mischief.Mischief
 	if err := s.restore(); err != nil {
 		return nil, fmt.Errorf("sandbox Pluggy: %w", err)
 	}
@@ -102,70 +93,48 @@ func New(o Options) (*Server, error) {
 }
 
 func (s *Server) restore() (err error) {
-	if s.opts.DB == nil {
-		s.signer, err = newSigner()
+	var all saved
+	if err := s.core.Load(all.kinds()); err != nil {
 		return err
 	}
-	all, err := readAll(s.opts.DB)
-	if err != nil {
+	if err := s.bank.restore(&all); err != nil {
 		return err
 	}
-	if err := s.bank.restore(all); err != nil {
-		return err
+	s.bank.dirty = s.core.Changes
+	for _, w := range all.webhooks {
+		s.hooks.own[w.ID] = w
 	}
-	if raw, ok := all.other["clock/skew"]; ok {
-		if err := stdjson.Unmarshal(raw, &s.skew); err != nil {
-			return err
-		}
-	}
-	if err := s.hooks.restore(all.other); err != nil {
-		return err
-	}
-	if raw, ok := all.other["key/signing"]; ok {
-		s.signer, err = restoreSigner(raw)
+	if len(all.keys) > 0 {
+		s.signer, err = all.keys[0].signer()
 	} else if s.signer, err = newSigner(); err == nil {
-		s.hooks.dirty["key/signing"] = s.signer.doc()
+		s.core.Changes.Put("key/signing", s.signer.doc())
 	}
-	return errors.Join(err, s.save())
+	return errors.Join(err, s.core.Save())
 }
 
 // Do runs f on the Bank, alone, and keeps what it changed: how code in the same process scripts the bank. Changes are
 // announced by webhooks afterwards. A Bank that panics or fails half-way is kept as it then is.
 func (s *Server) Do(f func(*Bank) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return errors.Join(f(s.bank), s.commit())
+	return s.core.Do(func() error { return f(s.bank) })
 }
 
-// commit announces, queues the webhooks and writes everything that changed in one transaction; s.mu is held.
-func (s *Server) commit() error {
-	s.bank.Announce()
-	for _, e := range s.bank.Drain() {
-		s.hooks.enqueue(e, s.bank.now())
-	}
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-	return s.save()
-}
+// Run sends the webhooks, and moves items whose time has come, until ctx ends; it then waits for the attempts under way and
+// returns nil. What was not delivered is delivered by the next Run, of another process too.
+func (s *Server) Run(ctx context.Context) error { return s.core.Run(ctx) }
 
-// save writes what changed. What could not be written is tried again by the next save.
-func (s *Server) save() error {
-	if s.opts.DB != nil {
-		docs := s.bank.changes()
-		maps.Copy(docs, s.hooks.dirty)
-		if err := s.opts.DB.Save(space, docs); err != nil {
-			return err
-		}
+// fail answers a fault of the kind error: its Status is 500 where it has none, 429 has its headers, and its Code is a
+// codeDescription.
+func (s *Server) fail(w http.ResponseWriter, f *provider.Fault) {
+	status := cmp.Or(f.Status, http.StatusInternalServerError)
+	refused := refuse(status, f.Code, "%s", cmp.Or(http.StatusText(status), "Unknown error"))
+	if status == http.StatusTooManyRequests {
+		refused = tooMany(0)
 	}
-	clear(s.bank.dirty)
-	clear(s.hooks.dirty)
-	return nil
+	s.answer(w, nil, refused)
 }
 
 // ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.core.ServeHTTP(w, r) }
 
 // scope is who may call an endpoint.
 type scope int
@@ -201,10 +170,10 @@ type (
 )
 
 // endpoint registers "METHOD /path": who may call it, the parameters that the query may have, and the function that
-// answers. The function runs with s.mu held. In is the body; struct{} has none.
+// answers. The function runs with the lock of core held. In is the body; struct{} has none.
 func endpoint[In any](s *Server, pattern string, who scope, query string, f func(c *call, in In) (any, error)) {
-	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		s.withFaults(w, r, func(w http.ResponseWriter) {
+	s.core.Mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		s.core.Faults.Serve(w, r, func(w http.ResponseWriter) {
 			var in In
 			raw, err := readBody(w, r, in)
 			var out any
@@ -217,7 +186,7 @@ func endpoint[In any](s *Server, pattern string, who scope, query string, f func
 				})
 			}
 			s.answer(w, out, err)
-		})
+		}, s.fail)
 	})
 }
 
@@ -225,7 +194,7 @@ func readBody(w http.ResponseWriter, r *http.Request, in any) ([]byte, error) {
 	if _, none := in.(struct{}); none {
 		return nil, nil
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, provider.MaxBody))
 	if err != nil {
 		return nil, refuse(http.StatusRequestEntityTooLarge, "", "request entity too large")
 	}
@@ -254,26 +223,24 @@ func decode(raw []byte, in any) error {
 
 // run checks who calls and how often, calls f alone, and keeps what it changed.
 func (s *Server) run(r *http.Request, pattern string, who scope, query string, f func(*call) (any, error)) (any, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.core.Lock()
+	defer s.core.Unlock()
 	c, err := s.admit(r, pattern, who, query)
 	if err != nil {
 		return nil, err
 	}
 	out, err := f(c)
-	if kept := s.commit(); kept != nil {
+	if kept := s.core.Commit(); kept != nil {
 		return nil, kept
 	}
 	return out, err
 }
 
 func (s *Server) admit(r *http.Request, pattern string, who scope, query string) (*call, error) {
-	c := &call{Request: r, base: s.base(r), query: r.URL.Query(), now: s.bank.now()}
-	if s.opts.RateLimits {
-		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		if err := s.limits.take(pattern, host, c.now); err != nil {
-			return nil, err
-		}
+	c := &call{Request: r, base: s.core.Base(r), query: r.URL.Query(), now: s.bank.now()}
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	if err := s.limit(pattern, host, c.now); err != nil {
+		return nil, err
 	}
 	if who != anybody {
 		var err error
@@ -302,13 +269,6 @@ func allowed(given url.Values, known []string) error {
 	return nil
 }
 
-func (s *Server) base(r *http.Request) string {
-	if s.opts.BaseURL != "" {
-		return s.opts.BaseURL
-	}
-	return "http://" + r.Host
-}
-
 // answer writes what an endpoint answers, or the error.
 func (s *Server) answer(w http.ResponseWriter, out any, err error) {
 	var refused *Error
@@ -320,29 +280,17 @@ func (s *Server) answer(w http.ResponseWriter, out any, err error) {
 			h.Set("RateLimit-Reset", "60")
 			h.Set("Retry-After", "60")
 		}
-		s.write(w, refused.Status, refused.body(uuid.NewString))
+		s.core.Write(w, refused.Status, refused.body(uuid.NewString))
 	case err != nil:
-		s.log.Error("sandbox Pluggy: answer", "error", err)
-		s.write(w, http.StatusInternalServerError, map[string]any{"code": 500, "message": "Internal server error"})
+		s.core.Log.Error("sandbox Pluggy: answer", "error", err)
+		s.core.Write(w, http.StatusInternalServerError, map[string]any{"code": 500, "message": "Internal server error"})
 	case isMade:
-		s.write(w, http.StatusCreated, made.body)
+		s.core.Write(w, http.StatusCreated, made.body)
 	case out == nothing{}:
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		s.write(w, http.StatusOK, out)
+		s.core.Write(w, http.StatusOK, out)
 	}
-}
-
-func (s *Server) write(w http.ResponseWriter, status int, body any) {
-	text, err := stdjson.Marshal(body)
-	if err != nil {
-		s.log.Error("sandbox Pluggy: encode an answer", "error", err)
-		w.WriteHeader(http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(text)
 }
 
 // flatParameters are the parameters of a connector, all texts; numbers are taken as they are written.

@@ -171,7 +171,7 @@ func customerID(connector int, user string) string { return fmt.Sprintf("%d/%s",
 func (b *Bank) newCustomer(connector int, user string) *customer {
 	c := &customer{id: customerID(connector, user), connector: connector, user: user}
 	b.customers[c.id] = c
-	b.touch(c)
+	b.dirty.Touch(c)
 	return c
 }
 
@@ -286,7 +286,7 @@ func (h *holding) balance(now time.Time) decimal.Decimal {
 // stale notes that items that show the row's account have something to collect.
 func (b *Bank) stale(r *row) {
 	r.version++
-	b.touch(r)
+	b.dirty.Touch(r)
 	for _, it := range r.holding.owner.items {
 		if a := it.shows(r.holding); a != nil {
 			a.stale[r] = true
@@ -296,7 +296,7 @@ func (b *Bank) stale(r *row) {
 
 // changed notes that an account changed at the bank.
 func (b *Bank) changed(h *holding) {
-	b.touch(h)
+	b.dirty.Touch(h)
 	b.fresh[h.id] = h
 }
 

@@ -2,51 +2,16 @@ package pluggy
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bkper/automations-portal/shared/sandbox/disk"
 	"github.com/shopspring/decimal"
 )
 
-// space is where the sandbox's documents lie on the disk. Everything a request changes lies in one space, so that it is
-// written in one transaction.
+// space is where the sandbox's documents lie on the disk.
 const space = "pluggy"
-
-// document is something that is kept on its own: a change costs in proportion to itself, not to all that the bank holds.
-type document interface {
-	key() string // kind/id
-	doc() any    // what is written, as JSON
-}
-
-// touch notes that a document changed.
-func (b *Bank) touch(d document) {
-	if b.dirty != nil {
-		b.dirty[d.key()] = d
-	}
-}
-
-// forget notes that a document is no more.
-func (b *Bank) forget(d document) {
-	if b.dirty != nil {
-		b.dirty[d.key()] = nil
-	}
-}
-
-// changes returns what is noted in dirty, ready for the disk.
-func (b *Bank) changes() map[string]any {
-	docs := make(map[string]any, len(b.dirty))
-	for key, d := range b.dirty {
-		docs[key] = nil
-		if d != nil {
-			docs[key] = d.doc()
-		}
-	}
-	return docs
-}
 
 type connectorDoc struct {
 	Connector
@@ -54,24 +19,24 @@ type connectorDoc struct {
 	Installments string `json:"installments"`
 }
 
-func (c *Connector) key() string { return fmt.Sprintf("connector/%d", c.ID) }
-func (c *Connector) doc() any    { return connectorDoc{*c, c.TwoSteps, c.Installments} }
+func (d connectorDoc) Key() string { return fmt.Sprintf("connector/%d", d.ID) }
+func (d connectorDoc) Doc() any    { return d }
 
 type healthDoc struct {
 	ID     int
 	Status string
 }
 
-func (h healthDoc) key() string { return fmt.Sprintf("health/%d", h.ID) }
-func (h healthDoc) doc() any    { return h }
+func (h healthDoc) Key() string { return fmt.Sprintf("health/%d", h.ID) }
+func (h healthDoc) Doc() any    { return h }
 
 type customerDoc struct {
 	ID, User  string
 	Connector int
 }
 
-func (c *customer) key() string { return "customer/" + c.id }
-func (c *customer) doc() any    { return customerDoc{c.id, c.user, c.connector} }
+func (c *customer) Key() string { return "customer/" + c.id }
+func (c *customer) Doc() any    { return customerDoc{c.id, c.user, c.connector} }
 
 type holdingDoc struct {
 	Holding
@@ -80,8 +45,8 @@ type holdingDoc struct {
 	Closed                bool
 }
 
-func (h *holding) key() string { return "holding/" + h.id }
-func (h *holding) doc() any {
+func (h *holding) Key() string { return "holding/" + h.id }
+func (h *holding) Doc() any {
 	return holdingDoc{h.Holding, h.id, h.owner.id, h.grownTo, slices.Index(h.owner.holdings, h), h.closed}
 }
 
@@ -92,8 +57,8 @@ type rowDoc struct {
 	Gone                        bool
 }
 
-func (r *row) key() string { return "row/" + r.id }
-func (r *row) doc() any {
+func (r *row) Key() string { return "row/" + r.id }
+func (r *row) Doc() any {
 	return rowDoc{r.Row, r.id, r.holding.id, r.n, r.order, r.version, r.identity, r.gone}
 }
 
@@ -121,8 +86,8 @@ type itemDoc struct {
 	Accounts                                               []accountDoc
 }
 
-func (it *item) key() string { return "item/" + it.id }
-func (it *item) doc() any {
+func (it *item) Key() string { return "item/" + it.id }
+func (it *item) Doc() any {
 	d := itemDoc{
 		it.id, it.client, it.customerID, it.token, it.connector.ID, it.parameters, it.options, it.products, it.created, it.updated,
 		it.lastUpdated, it.stepAt, it.deadline, it.ended, it.status, it.execution, it.trigger, it.broken, it.providerMessage, it.left,
@@ -141,8 +106,8 @@ type entryDoc struct {
 	Shown                    Row
 }
 
-func (e *entry) key() string { return "entry/" + e.id }
-func (e *entry) doc() any {
+func (e *entry) Key() string { return "entry/" + e.id }
+func (e *entry) Doc() any {
 	return entryDoc{e.id, e.account.id, e.row.id, e.created, e.updated, e.version, e.identity, e.order, e.shown}
 }
 
@@ -155,46 +120,27 @@ type saved struct {
 	rows       []rowDoc
 	items      []itemDoc
 	entries    []entryDoc
-	other      map[string]json.RawMessage // what the Server keeps beside the Bank
+	webhooks   []*subscription
+	keys       []keyDoc
 }
 
-func readAll(db *disk.DB) (s saved, err error) {
-	s.other = map[string]json.RawMessage{}
-	err = db.Load(space, func(id string, body []byte) error {
-		switch kind, _, _ := strings.Cut(id, "/"); kind {
-		case "connector":
-			return add(&s.connectors, body)
-		case "health":
-			return add(&s.health, body)
-		case "customer":
-			return add(&s.customers, body)
-		case "holding":
-			return add(&s.holdings, body)
-		case "row":
-			return add(&s.rows, body)
-		case "item":
-			return add(&s.items, body)
-		case "entry":
-			return add(&s.entries, body)
-		default:
-			s.other[id] = slices.Clone(body)
-			return nil
-		}
-	})
-	return s, err
-}
-
-func add[T any](list *[]T, body []byte) error {
-	var v T
-	if err := json.Unmarshal(body, &v); err != nil {
-		return err
+// kinds says where a document goes, by the kind in its id.
+func (s *saved) kinds() map[string]func(body []byte) error {
+	return map[string]func(body []byte) error{
+		"connector": disk.Into(&s.connectors),
+		"health":    disk.Into(&s.health),
+		"customer":  disk.Into(&s.customers),
+		"holding":   disk.Into(&s.holdings),
+		"row":       disk.Into(&s.rows),
+		"item":      disk.Into(&s.items),
+		"entry":     disk.Into(&s.entries),
+		"webhook":   disk.Into(&s.webhooks),
+		"key":       disk.Into(&s.keys),
 	}
-	*list = append(*list, v)
-	return nil
 }
 
-// restore fills a new Bank from the disk and makes it note its changes from then on.
-func (b *Bank) restore(s saved) error {
+// restore fills a new Bank from the disk.
+func (b *Bank) restore(s *saved) error {
 	for _, d := range s.connectors {
 		c := d.Connector
 		c.TwoSteps, c.Installments, c.own = d.TwoSteps, d.Installments, true
@@ -212,11 +158,10 @@ func (b *Bank) restore(s saved) error {
 	if err := b.restoreItems(s); err != nil {
 		return err
 	}
-	b.dirty = map[string]document{}
 	return nil
 }
 
-func (b *Bank) restoreStatements(s saved) error {
+func (b *Bank) restoreStatements(s *saved) error {
 	slices.SortFunc(s.holdings, func(x, y holdingDoc) int { return cmp.Compare(x.N, y.N) })
 	for _, d := range s.holdings {
 		c := b.customers[d.Customer]
@@ -243,7 +188,7 @@ func (b *Bank) restoreStatements(s saved) error {
 	return nil
 }
 
-func (b *Bank) restoreItems(s saved) error {
+func (b *Bank) restoreItems(s *saved) error {
 	for _, d := range s.items {
 		if err := b.restoreItem(d); err != nil {
 			return fmt.Errorf("item %s: %w", d.ID, err)

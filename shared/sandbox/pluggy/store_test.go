@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bkper/automations-portal/shared/sandbox/provider/providertest"
 	"github.com/bkper/automations-portal/shared/secret"
 	"github.com/google/go-cmp/cmp"
 )
@@ -24,17 +25,17 @@ func (r *rig) everything(t *testing.T, items ...string) (all []map[string]any) {
 }
 
 func TestARestartGoesOnWhereTheServerEnded(t *testing.T) {
-	db := openDisk(t)
+	db := providertest.OpenDisk(t)
 	o := Options{DB: db, Config: Config{MinUpdate: -1, WaitForSync: true}}
 	r := newRig(t, o)
-	r.answer(func(received) int { return 500 })
+	r.Answer(func(received) int { return 500 })
 	item := r.connectedAt(t, 601, "user-ok")
 	broken, _, err := r.Connect(r.token(t, `{}`), Visit{Connector: 3, User: "user-ok-select", Password: goodPassword})
 	if err != nil {
 		t.Fatal(err)
 	}
 	account := r.accountOf(t, item, "BANK")
-	hook := r.ok(t, "POST", "/webhooks", `{"event":"all","url":"`+r.hook+`","headers":{"X-Secret":"s"}}`)
+	hook := r.ok(t, "POST", "/webhooks", `{"event":"all","url":"`+r.URL+`","headers":{"X-Secret":"s"}}`)
 	if err := r.Do(func(b *Bank) error {
 		_, err := b.Add(account, Row{Amount: money("1.2345"), Description: "not collected yet", Card: &CardData{Total: moneyPtr("3")}})
 		return cmpErr(err, b.SetHealth(602, Unstable), b.AddConnector(Connector{ID: 900, Name: "Banco Próprio"}))
@@ -85,5 +86,5 @@ func newRigAt(t *testing.T, r *rig, s *Server) *rig {
 	mux := http.NewServeMux()
 	mux.Handle("/pluggy/", http.StripPrefix("/pluggy", s))
 	server := serve(t, mux)
-	return &rig{Server: s, clock: r.clock, url: server + "/pluggy", key: r.key, hook: r.hook, got: r.got}
+	return &rig{Server: s, clock: r.clock, url: server + "/pluggy", key: r.key, Receiver: r.Receiver}
 }

@@ -47,11 +47,7 @@ func newSigner() (*signer, error) {
 	return signerOf(private, uuid.NewString())
 }
 
-func restoreSigner(raw []byte) (*signer, error) {
-	var d keyDoc
-	if err := json.Unmarshal(raw, &d); err != nil {
-		return nil, fmt.Errorf("signing key: %w", err)
-	}
+func (d keyDoc) signer() (*signer, error) {
 	private, err := x509.ParsePKCS1PrivateKey(d.Private)
 	if err != nil {
 		return nil, fmt.Errorf("signing key: %w", err)

@@ -1,22 +1,17 @@
 package pluggy
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/bkper/automations-portal/shared/sandbox/provider"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 )
@@ -27,8 +22,6 @@ const (
 	hookTimeout  = 5 * time.Second
 	hookBurst    = 3
 	hookBursts   = 3
-	hooksAtOnce  = 8
-	hookRecord   = 200 // deliveries that are remembered for whoever asks
 	mostPerEvent = 5
 	publicAPI    = "https://api.pluggy.ai"
 )
@@ -39,14 +32,10 @@ var hookEvents = []string{
 	"item/login_succeeded", "connector/status_updated", "transactions/created", "transactions/updated", "transactions/deleted",
 }
 
-// Mischief is what the network and forgers do to the next webhooks. The counts are used up one by one.
+// Mischief is what the network and forgers do to the next webhooks. Events are dropped that somebody listens to.
 type Mischief struct {
-	Drop          int  `json:"drop"`                // events that somebody listens to and that reach nobody
-	Duplicate     int  `json:"duplicate"`           // events that come twice
-	NoHeaders     int  `json:"no_headers"`          // deliveries whose first attempt comes without the webhook's headers
-	DelayMillis   int  `json:"delay_ms"`            // of every event, until changed
-	HoldOddMillis int  `json:"hold_every_other_ms"` // so that later ones overtake, until changed
-	Reverse       bool `json:"reverse"`             // what comes up together is sent newest first, until changed
+	provider.Mischief
+	NoHeaders provider.Count `json:"no_headers"` // deliveries whose first attempt comes without the webhook's headers
 }
 
 // subscription is a webhook of a client.
@@ -80,17 +69,11 @@ func (w *subscription) json() map[string]any {
 
 // delivery is an event on its way to one URL.
 type delivery struct {
-	ID      string    `json:"id"` // in the order in which they came up
-	Event   string    `json:"event"`
-	EventID string    `json:"event_id"`
-	URL     string    `json:"url"`
-	Webhook string    `json:"webhook,omitempty"` // id of the client's; empty is the item's
-	Body    string    `json:"body"`
-	Next    time.Time `json:"next"`
-	Attempt int       `json:"attempt"` // made so far
-	Bare    bool      `json:"bare,omitempty"`
-
-	flying bool
+	provider.Delivery
+	Event   string `json:"event"`
+	EventID string `json:"event_id"`
+	Webhook string `json:"webhook,omitempty"` // id of the client's; empty is the item's
+	Bare    bool   `json:"bare,omitempty"`
 }
 
 // Delivered is what became of one attempt.
@@ -104,104 +87,54 @@ type Delivered struct {
 	Status  int       `json:"status"` // HTTP status; 0 where no answer came in time
 }
 
-// hooks is the clients' webhooks, the queue and its record. The Server's mutex guards it.
+// hooks is the clients' webhooks, and says when they are repeated, as a provider.Sender. The lock of core guards it.
 type hooks struct {
+	core     *provider.Server[*delivery]
+	bank     *Bank
 	delays   [2]time.Duration
 	patience int
 	links    string
-	client   *http.Client
 	mischief Mischief
-	count    uint64
 	own      map[string]*subscription
-	queue    map[string]*delivery
-	record   []Delivered
-	dirty    map[string]any // what changed since the last save, by document id
-}
-
-func (h *hooks) init(o *Options) {
-	h.delays, h.patience, h.links = o.RetryDelays, o.DisableAfter, cmp.Or(o.BaseURL, publicAPI)
-	h.own, h.queue, h.dirty = map[string]*subscription{}, map[string]*delivery{}, map[string]any{}
-	client := http.Client{}
-	if o.HTTP != nil {
-		client = *o.HTTP
-	}
-	client.Timeout = hookTimeout
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	h.client = &client
-}
-
-func (h *hooks) restore(docs map[string]json.RawMessage) error {
-	for id, body := range docs {
-		var err error
-		switch kind, _, _ := strings.Cut(id, "/"); kind {
-		case "hook":
-			d := &delivery{}
-			err = json.Unmarshal(body, d)
-			h.queue[d.ID] = d
-			n, _ := strconv.ParseUint(d.ID, 10, 64) // written by enqueue
-			h.count = max(h.count, n)
-		case "webhook":
-			w := &subscription{}
-			err = json.Unmarshal(body, w)
-			h.own[w.ID] = w
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", id, err)
-		}
-	}
-	return nil
 }
 
 func (h *hooks) keep(w *subscription) {
 	h.own[w.ID] = w
-	h.dirty["webhook/"+w.ID] = w
+	h.core.Changes.Put("webhook/"+w.ID, w)
 }
 
-// use takes one from a count of the mischief.
-func use(n *int) bool {
-	if *n == 0 {
-		return false
+// Drain queues what the Bank wants to tell.
+func (h *hooks) Drain() {
+	for _, e := range h.bank.Drain() {
+		h.enqueue(e)
 	}
-	*n--
-	return true
 }
 
 // enqueue sends an event to the client's webhooks that listen to it, and to the item's own.
-func (h *hooks) enqueue(e Event, now time.Time) {
+func (h *hooks) enqueue(e Event) {
 	listening := slices.DeleteFunc(h.sorted(), func(w *subscription) bool { return !w.listens(e) })
-	if len(listening) == 0 && e.ItemURL == "" || use(&h.mischief.Drop) {
+	if len(listening) == 0 && e.ItemURL == "" {
 		return
 	}
 	body, err := e.body(h.links)
 	if err != nil {
 		panic("pluggy sandbox: webhook that is not JSON: " + err.Error())
 	}
-	copies := 1
-	if use(&h.mischief.Duplicate) {
-		copies = 2
-	}
-	for range copies {
+	for range h.core.Webhooks.Copies() {
 		for _, w := range listening {
-			h.add(e, w.URL, w.ID, body, now)
+			h.add(e, w.URL, w.ID, body)
 		}
 		if e.ItemURL != "" {
-			h.add(e, e.ItemURL, "", body, now)
+			h.add(e, e.ItemURL, "", body)
 		}
 	}
 }
 
-func (h *hooks) add(e Event, to, webhook string, body []byte, now time.Time) {
-	m := &h.mischief
-	h.count++
-	d := &delivery{
-		ID: fmt.Sprintf("%020d", h.count), Event: e.Name, EventID: e.ID, URL: to, Webhook: webhook, Body: string(body),
-		Next: now.Add(time.Duration(m.DelayMillis) * time.Millisecond), Bare: use(&m.NoHeaders),
-	}
-	if h.count%2 == 1 {
-		d.Next = d.Next.Add(time.Duration(m.HoldOddMillis) * time.Millisecond)
-	}
-	h.queue[d.ID] = d
-	h.dirty["hook/"+d.ID] = d
+func (h *hooks) add(e Event, to, webhook string, body []byte) {
+	h.core.Webhooks.Add(&delivery{
+		Delivery: provider.Delivery{URL: to, Body: string(body)}, Event: e.Name, EventID: e.ID, Webhook: webhook,
+		Bare: h.mischief.NoHeaders.Use(),
+	})
 }
 
 // sorted are the clients' webhooks in the order in which they were made.
@@ -211,59 +144,39 @@ func (h *hooks) sorted() []*subscription {
 	})
 }
 
-// due takes out what is to be sent now, oldest first, and says when to look again; the zero time is when woken.
-func (h *hooks) due(now time.Time) (send []*delivery, next time.Time) {
-	for _, d := range h.queue {
-		switch {
-		case d.flying:
-		case !d.Next.After(now):
-			send = append(send, d)
-		case next.IsZero() || d.Next.Before(next):
-			next = d.Next
+// Now is the Bank's clock.
+func (h *hooks) Now() time.Time { return h.bank.now() }
+
+// Header is what the client had put beside its webhook's URL.
+func (h *hooks) Header(d *delivery) (http.Header, error) {
+	header := http.Header{}
+	if w := h.own[d.Webhook]; w != nil && (!d.Bare || d.Attempt > 0) {
+		for name, value := range w.Headers {
+			header.Set(name, value)
 		}
 	}
-	slices.SortFunc(send, func(x, y *delivery) int { return cmp.Or(x.Next.Compare(y.Next), strings.Compare(x.ID, y.ID)) })
-	if h.mischief.Reverse {
-		slices.Reverse(send)
-	}
-	for _, d := range send {
-		d.flying = true
-	}
-	return send, next
+	return header, nil
 }
 
-// headers are those that an attempt carries beside Pluggy's.
-func (h *hooks) headers(d *delivery) map[string]string {
-	if w := h.own[d.Webhook]; w != nil && (!d.Bare || d.Attempt > 0) {
-		return maps.Clone(w.Headers)
-	}
-	return nil
-}
-
-// settle notes the outcome of an attempt and plans the next one, if any.
-func (h *hooks) settle(d *delivery, status int, now time.Time) {
-	d.flying = false
-	d.Attempt++
-	h.record = append(h.record, Delivered{now, d.Event, d.EventID, d.Webhook == "", d.URL, d.Attempt, status})
-	h.record = h.record[max(0, len(h.record)-hookRecord):]
+// Settle repeats what was not taken, three by three, and counts what a webhook loses.
+func (h *hooks) Settle(d *delivery, a provider.Answer) (record any, next time.Time) {
+	now := h.Now()
+	record = Delivered{now, d.Event, d.EventID, d.Webhook == "", d.URL, d.Attempt, a.Status}
 	most := hookBurst * hookBursts
 	if d.Event == "item/login_succeeded" {
 		most = hookBurst
 	}
-	done := status >= 200 && status < 300
-	if !done && d.Attempt < most {
-		d.Next = now
-		if d.Attempt%hookBurst == 0 {
-			d.Next = now.Add(h.delays[d.Attempt/hookBurst-1])
-		}
-		h.dirty["hook/"+d.ID] = d
-		return
+	done := a.Status >= 200 && a.Status < 300
+	switch {
+	case !done && d.Attempt < most && d.Attempt%hookBurst == 0:
+		return record, now.Add(h.delays[d.Attempt/hookBurst-1])
+	case !done && d.Attempt < most:
+		return record, now
 	}
-	delete(h.queue, d.ID)
-	h.dirty["hook/"+d.ID] = nil
 	if w := h.own[d.Webhook]; w != nil {
 		h.judge(w, done, now)
 	}
+	return record, time.Time{}
 }
 
 // judge disables a webhook that lost too many events in a row; what still waits for it is not sent.
@@ -281,102 +194,7 @@ func (h *hooks) judge(w *subscription, done bool, now time.Time) {
 
 // cancel gives up what waits for a webhook.
 func (h *hooks) cancel(webhook string) {
-	for id, d := range h.queue {
-		if d.Webhook == webhook && !d.flying {
-			delete(h.queue, id)
-			h.dirty["hook/"+id] = nil
-		}
-	}
-}
-
-// Run sends the webhooks, and moves items whose time has come, until ctx ends; it then waits for the attempts under way and
-// returns nil. What was not delivered is delivered by the next Run, of another process too.
-func (s *Server) Run(ctx context.Context) error {
-	var flying sync.WaitGroup
-	defer flying.Wait()
-	slots := make(chan struct{}, hooksAtOnce)
-	for {
-		send, wait := s.look()
-		for _, d := range send {
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
-				return nil
-			}
-			flying.Go(func() {
-				defer func() { <-slots }()
-				s.deliver(ctx, d)
-			})
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-s.wake:
-			timer.Stop()
-		case <-timer.C:
-		}
-	}
-}
-
-// look ticks the bank and returns what is to be sent now and how long the next thing is away, an hour at most.
-func (s *Server) look() ([]*delivery, time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if due := s.bank.Due(); !due.IsZero() && !due.After(s.bank.now()) {
-		s.bank.Tick()
-		if err := s.commit(); err != nil {
-			s.log.Error("sandbox Pluggy: keep the state", "error", err)
-		}
-	}
-	now := s.bank.now()
-	send, next := s.hooks.due(now)
-	wait := time.Hour
-	if !next.IsZero() {
-		wait = min(wait, next.Sub(now))
-	}
-	if due := s.bank.Due(); !due.IsZero() {
-		wait = min(wait, due.Sub(now))
-	}
-	return send, max(wait, time.Millisecond)
-}
-
-// deliver makes one attempt. An attempt that the end of ctx cut short does not count.
-func (s *Server) deliver(ctx context.Context, d *delivery) {
-	s.mu.Lock()
-	headers := s.hooks.headers(d)
-	s.mu.Unlock()
-	status := s.post(ctx, d, headers)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if ctx.Err() != nil && status == 0 {
-		d.flying = false
-		return
-	}
-	s.hooks.settle(d, status, s.bank.now())
-	if err := s.commit(); err != nil {
-		s.log.Error("sandbox Pluggy: keep the state", "error", err)
-	}
-}
-
-func (s *Server) post(ctx context.Context, d *delivery, headers map[string]string) (status int) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.URL, bytes.NewReader([]byte(d.Body)))
-	if err != nil {
-		return 0
-	}
-	for name, value := range headers {
-		req.Header.Set(name, value)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "Pluggy-Webhook-Sandbox/1.0")
-	resp, err := s.hooks.client.Do(req)
-	if err != nil {
-		return 0
-	}
-	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxBody)) // only the status counts; reading lets the connection be used again
-	return resp.StatusCode
+	h.core.Webhooks.Cancel(func(d *delivery) bool { return d.Webhook == webhook })
 }
 
 // checkHook applies Pluggy's rules for the address of a webhook.
@@ -450,7 +268,7 @@ func (s *Server) webhookRoutes() {
 			return nil, err
 		}
 		delete(s.hooks.own, w.ID)
-		s.hooks.dirty["webhook/"+w.ID] = nil
+		s.core.Changes.Put("webhook/"+w.ID, nil)
 		s.hooks.cancel(w.ID)
 		return map[string]any{"count": 1}, nil
 	})

@@ -1,7 +1,6 @@
 package pluggy
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bkper/automations-portal/shared/sandbox/provider/providertest"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -27,61 +27,34 @@ func bare(t *testing.T, o Options) (*Server, *subscription) {
 	return s, w
 }
 
-// answers is a receiver in memory, so that hours pass at once.
-type answers struct {
-	start time.Time
-	at    []time.Duration
-	hosts []string
-	reply func(n int) int
-	hang  bool
-}
-
-func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
-	a.at = append(a.at, time.Since(a.start))
-	a.hosts = append(a.hosts, req.URL.Host)
-	if a.hang {
-		<-req.Context().Done()
-		return nil, req.Context().Err()
-	}
-	return &http.Response{StatusCode: a.reply(len(a.at)), Header: http.Header{"Location": {"https://elsewhere.example"}}, Body: http.NoBody, Request: req}, nil
-}
-
 func TestRepetitionsComeThreeByThree(t *testing.T) {
 	h1, h3 := time.Hour, 3*time.Hour
 	whole := []time.Duration{0, 0, 0, h1, h1, h1, h3, h3, h3}
-	always := func(status int) func(int) int { return func(int) int { return status } }
-	s5 := hookTimeout
 	for name, row := range map[string]struct {
-		event   string
-		answers answers
-		delays  [2]time.Duration
-		want    []time.Duration
+		event    string
+		statuses []int
+		delays   [2]time.Duration
+		want     []time.Duration
 	}{
-		"accepted":                 {"item/updated", answers{reply: always(200)}, [2]time.Duration{}, whole[:1]},
-		"any 2xx is acceptance":    {"item/updated", answers{reply: always(204)}, [2]time.Duration{}, whole[:1]},
-		"a redirect is none":       {"item/updated", answers{reply: func(n int) int { return []int{302, 200}[n-1] }}, [2]time.Duration{}, whole[:2]},
-		"accepted after an hour":   {"item/updated", answers{reply: func(n int) int { return []int{500, 401, 400, 200}[n-1] }}, [2]time.Duration{}, whole[:4]},
-		"refused for ever":         {"item/updated", answers{reply: always(500)}, [2]time.Duration{}, whole},
-		"logins are told thrice":   {"item/login_succeeded", answers{reply: always(500)}, [2]time.Duration{}, whole[:3]},
-		"no answer in five":        {"item/login_succeeded", answers{hang: true}, [2]time.Duration{}, []time.Duration{0, s5, 2 * s5}},
-		"the clock can be shorter": {"item/updated", answers{reply: always(500)}, [2]time.Duration{15 * time.Minute, h1 * 2}, []time.Duration{0, 0, 0, h1 / 4, h1 / 4, h1 / 4, h1 * 9 / 4, h1 * 9 / 4, h1 * 9 / 4}},
+		"accepted":                 {"item/updated", []int{200}, [2]time.Duration{}, whole[:1]},
+		"any 2xx is acceptance":    {"item/updated", []int{204}, [2]time.Duration{}, whole[:1]},
+		"a redirect is none":       {"item/updated", []int{302, 200}, [2]time.Duration{}, whole[:2]},
+		"accepted after an hour":   {"item/updated", []int{500, 401, 400, 200}, [2]time.Duration{}, whole[:4]},
+		"refused for ever":         {"item/updated", []int{500}, [2]time.Duration{}, whole},
+		"logins are told thrice":   {"item/login_succeeded", []int{500}, [2]time.Duration{}, whole[:3]},
+		"no answer in five":        {"item/login_succeeded", nil, [2]time.Duration{}, []time.Duration{0, hookTimeout, 2 * hookTimeout}},
+		"the clock can be shorter": {"item/updated", []int{500}, [2]time.Duration{15 * time.Minute, h1 * 2}, []time.Duration{0, 0, 0, h1 / 4, h1 / 4, h1 / 4, h1 * 9 / 4, h1 * 9 / 4, h1 * 9 / 4}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				a := &row.answers
-				a.start = time.Now()
+				a := &providertest.Instant{Statuses: row.statuses, Header: http.Header{"Location": {"https://elsewhere.example"}}, Start: time.Now()}
 				s, _ := bare(t, Options{HTTP: &http.Client{Transport: a}, RetryDelays: row.delays})
-				s.hooks.enqueue(Event{ID: "e", Name: row.event, Client: testClient}, time.Now())
-				ctx, cancel := context.WithCancel(t.Context())
-				done := make(chan struct{})
-				go func() { defer close(done); _ = s.Run(ctx) }()
-				time.Sleep(12 * time.Hour)
-				cancel()
-				<-done
-				if diff := cmp.Diff(row.want, a.at); diff != "" {
+				s.hooks.enqueue(Event{ID: "e", Name: row.event, Client: testClient})
+				providertest.RunFor(t, s, 12*time.Hour)
+				if diff := cmp.Diff(row.want, a.At); diff != "" {
 					t.Error(diff)
 				}
-				if slices.Contains(a.hosts, "elsewhere.example") {
+				if slices.Contains(a.Hosts, "elsewhere.example") {
 					t.Error("a redirect was followed")
 				}
 			})
@@ -91,13 +64,13 @@ func TestRepetitionsComeThreeByThree(t *testing.T) {
 
 func TestAWebhookThatLosesTooMuchIsDisabledUntilItIsEnabled(t *testing.T) {
 	r := newRig(t, Options{DisableAfter: 2})
-	r.answer(func(received) int { return 500 })
-	made := r.ok(t, "POST", "/webhooks", `{"event":"item/login_succeeded","url":"`+r.hook+`"}`)
+	r.Answer(func(received) int { return 500 })
+	made := r.ok(t, "POST", "/webhooks", `{"event":"item/login_succeeded","url":"`+r.URL+`"}`)
 	path := "/webhooks/" + made["id"].(string)
 	for n := range 2 {
 		r.connected(t, fmt.Sprintf("user-ok+%d", n))
 		for range hookBurst {
-			r.next(t, "item/login_succeeded")
+			r.Next(t, "item/login_succeeded")
 		}
 	}
 	waitFor(t, func() bool { return r.ok(t, "GET", path, "")["disabledAt"] != nil })
@@ -105,9 +78,9 @@ func TestAWebhookThatLosesTooMuchIsDisabledUntilItIsEnabled(t *testing.T) {
 	if status, out := r.call(t, "PATCH", path, r.key, `{"enabled":true}`); status != 200 || out["disabledAt"] != nil {
 		t.Fatal(status, out)
 	}
-	r.answer(func(received) int { return 200 })
+	r.Answer(func(received) int { return 200 })
 	item := r.connected(t, "user-ok+4")
-	if in := r.next(t, "item/login_succeeded"); in.fields["itemId"] != item {
+	if in := r.Next(t, "item/login_succeeded"); in.Fields["itemId"] != item {
 		t.Error("what came up while it was disabled is sent")
 	}
 }
@@ -128,7 +101,7 @@ func TestWebhooksAreKeptAsPluggyKeepsThem(t *testing.T) {
 	if status, _, body := r.raw(t, "GET", "/webhooks", r.key, ""); status != http.StatusNoContent || len(body) > 0 {
 		t.Errorf("none: %d %s", status, body)
 	}
-	status, made := r.call(t, "POST", "/webhooks", r.key, `{"event":"all","url":"`+r.hook+`","headers":{"Authorization":"Bearer s"}}`)
+	status, made := r.call(t, "POST", "/webhooks", r.key, `{"event":"all","url":"`+r.URL+`","headers":{"Authorization":"Bearer s"}}`)
 	want := []string{"createdAt", "disabledAt", "event", "headers", "id", "updatedAt", "url"}
 	if diff := cmp.Diff(want, keys(made)); status != http.StatusCreated || diff != "" {
 		t.Fatal(status, diff)
@@ -141,7 +114,7 @@ func TestWebhooksAreKeptAsPluggyKeepsThem(t *testing.T) {
 		t.Error(list)
 	}
 	got := r.ok(t, "PATCH", path, `{"event":"item/error","headers":null}`)
-	if got["event"] != "item/error" || len(got["headers"].(map[string]any)) != 0 || got["url"] != r.hook {
+	if got["event"] != "item/error" || len(got["headers"].(map[string]any)) != 0 || got["url"] != r.URL {
 		t.Error(got)
 	}
 	foreign := r.auth(t, otherClient, "other")
@@ -170,21 +143,21 @@ func TestAWebhooksAddressMustBePublic(t *testing.T) {
 
 func TestAnEventGoesToTheClientsWebhookAndToTheItemsUnderOneID(t *testing.T) {
 	r := newRig(t, Options{})
-	r.ok(t, "POST", "/webhooks", `{"event":"all","url":"`+r.hook+`/app","headers":{"X-Secret":"s"}}`)
-	token := r.token(t, `{"options":{"clientUserId":"u-1","webhookUrl":"`+r.hook+`/item"}}`)
+	r.ok(t, "POST", "/webhooks", `{"event":"all","url":"`+r.URL+`/app","headers":{"X-Secret":"s"}}`)
+	token := r.token(t, `{"options":{"clientUserId":"u-1","webhookUrl":"`+r.URL+`/item"}}`)
 	item, _, err := r.Connect(token, Visit{Connector: 0, User: "user-ok", Password: goodPassword})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ids := map[string]any{}
 	for range 2 {
-		in := r.next(t, "item/created")
-		ids[in.path] = in.fields["eventId"]
-		if (in.header.Get("X-Secret") == "s") != (in.path == "/app") {
-			t.Errorf("%s has the header %q", in.path, in.header.Get("X-Secret"))
+		in := r.Next(t, "item/created")
+		ids[in.Path] = in.Fields["eventId"]
+		if (in.Header.Get("X-Secret") == "s") != (in.Path == "/app") {
+			t.Errorf("%s has the header %q", in.Path, in.Header.Get("X-Secret"))
 		}
-		want := map[string]any{"event": "item/created", "eventId": in.fields["eventId"], "itemId": item, "triggeredBy": "USER", "clientUserId": "u-1"}
-		if diff := cmp.Diff(want, in.fields); diff != "" {
+		want := map[string]any{"event": "item/created", "eventId": in.Fields["eventId"], "itemId": item, "triggeredBy": "USER", "clientUserId": "u-1"}
+		if diff := cmp.Diff(want, in.Fields); diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -195,31 +168,31 @@ func TestAnEventGoesToTheClientsWebhookAndToTheItemsUnderOneID(t *testing.T) {
 
 func TestWebhooksSayWhatPluggysSay(t *testing.T) {
 	r := newRig(t, Options{})
-	r.ok(t, "POST", "/webhooks", `{"event":"all","url":"`+r.hook+`"}`)
+	r.ok(t, "POST", "/webhooks", `{"event":"all","url":"`+r.URL+`"}`)
 	item := r.connected(t, "user-ok-perf")
 	account := r.accountOf(t, item, "BANK")
 	expect := func(in received, want map[string]any) {
 		t.Helper()
-		want["event"], want["eventId"] = in.event(), in.fields["eventId"]
-		if diff := cmp.Diff(want, in.fields); diff != "" || in.fields["eventId"] == "" {
+		want["event"], want["eventId"] = in.Name, in.Fields["eventId"]
+		if diff := cmp.Diff(want, in.Fields); diff != "" || in.Fields["eventId"] == "" {
 			t.Error(diff)
 		}
 	}
-	in := r.next(t, "transactions/created")
-	for in.fields["accountId"] != account { // each account has its own, and they come in any order
-		in = r.next(t, "transactions/created")
+	in := r.Next(t, "transactions/created")
+	for in.Fields["accountId"] != account { // each account has its own, and they come in any order
+		in = r.Next(t, "transactions/created")
 	}
 	from, query := noon.Format(wireTime), "transactions?accountId="+account+"&createdAtFrom="+noon.Format(wireTime)
 	expect(in, map[string]any{
-		"itemId": item, "accountId": account, "transactionsCount": 1000.0, "transactionsMinDate": in.fields["transactionsMinDate"],
+		"itemId": item, "accountId": account, "transactionsCount": 1000.0, "transactionsMinDate": in.Fields["transactionsMinDate"],
 		"transactionsCreatedAtFrom": from, "createdTransactionsLink": r.url + "/" + query, "createdTransactionsLinkV2": r.url + "/v2/" + query,
 	})
 	_ = r.Do(func(b *Bank) error { return b.ChurnAccount(account) })
 	var blocks []int
 	for range 3 {
-		in := r.next(t, "transactions/deleted")
-		blocks = append(blocks, len(in.fields["transactionIds"].([]any)))
-		expect(in, map[string]any{"itemId": item, "accountId": account, "clientId": testClient, "transactionIds": in.fields["transactionIds"]})
+		in := r.Next(t, "transactions/deleted")
+		blocks = append(blocks, len(in.Fields["transactionIds"].([]any)))
+		expect(in, map[string]any{"itemId": item, "accountId": account, "clientId": testClient, "transactionIds": in.Fields["transactionIds"]})
 	}
 	if slices.Sort(blocks); !slices.Equal(blocks, []int{200, 400, 400}) {
 		t.Error(blocks)
@@ -227,22 +200,22 @@ func TestWebhooksSayWhatPluggysSay(t *testing.T) {
 	_ = r.Do(func(b *Bank) error {
 		return b.Amend(b.items[item].accounts[0].sorted[0].id, Amendment{CategoryID: "17010000"})
 	})
-	in = r.next(t, "transactions/updated")
-	expect(in, map[string]any{"itemId": item, "accountId": account, "clientId": testClient, "transactionIds": in.fields["transactionIds"], "transactionsCount": 1.0})
+	in = r.Next(t, "transactions/updated")
+	expect(in, map[string]any{"itemId": item, "accountId": account, "clientId": testClient, "transactionIds": in.Fields["transactionIds"], "transactionsCount": 1.0})
 	_ = r.Do(func(b *Bank) error { return b.Fail(item, "ACCOUNT_NEEDS_ACTION", "Aceite") })
-	expect(r.next(t, "item/error"), map[string]any{
+	expect(r.Next(t, "item/error"), map[string]any{
 		"itemId": item, "triggeredBy": "SYNC", "clientUserId": "u-1",
 		"error": map[string]any{"code": "ACCOUNT_NEEDS_ACTION", "message": messages["ACCOUNT_NEEDS_ACTION"], "providerMessage": "Aceite"},
 	})
 	_ = r.Do(func(b *Bank) error { return b.SetHealth(601, Offline) })
-	expect(r.next(t, "connector/status_updated"), map[string]any{"id": "601", "connectorId": 601.0, "data": map[string]any{"status": "OFFLINE"}})
+	expect(r.Next(t, "connector/status_updated"), map[string]any{"id": "601", "connectorId": 601.0, "data": map[string]any{"status": "OFFLINE"}})
 	r.ok(t, "DELETE", "/items/"+item, "")
-	expect(r.next(t, "item/deleted"), map[string]any{"itemId": item, "clientUserId": "u-1"})
+	expect(r.Next(t, "item/deleted"), map[string]any{"itemId": item, "clientUserId": "u-1"})
 }
 
 func TestMischiefSpoilsTheNextWebhooks(t *testing.T) {
 	r := newRig(t, Options{})
-	r.ok(t, "POST", "/webhooks", `{"event":"item/updated","url":"`+r.hook+`","headers":{"X-Secret":"s"}}`)
+	r.ok(t, "POST", "/webhooks", `{"event":"item/updated","url":"`+r.URL+`","headers":{"X-Secret":"s"}}`)
 	item := r.connected(t, "user-ok")
 	mischief := func(body string) {
 		t.Helper()
@@ -259,30 +232,30 @@ func TestMischiefSpoilsTheNextWebhooks(t *testing.T) {
 	mischief(`{"drop":1,"duplicate":1}`)
 	sync()
 	sync()
-	one, two := r.next(t, "item/updated"), r.next(t, "item/updated")
-	if one.fields["eventId"] != two.fields["eventId"] {
+	one, two := r.Next(t, "item/updated"), r.Next(t, "item/updated")
+	if one.Fields["eventId"] != two.Fields["eventId"] {
 		t.Error("the duplicate has another id")
 	}
-	r.answer(func(in received) int {
-		if in.header.Get("X-Secret") != "s" {
+	r.Answer(func(in received) int {
+		if in.Header.Get("X-Secret") != "s" {
 			return 401
 		}
 		return 200
 	})
 	mischief(`{"no_headers":1}`)
 	sync()
-	if one, two := r.next(t, "item/updated"), r.next(t, "item/updated"); one.header.Get("X-Secret") != "" || two.header.Get("X-Secret") != "s" {
+	if one, two := r.Next(t, "item/updated"), r.Next(t, "item/updated"); one.Header.Get("X-Secret") != "" || two.Header.Get("X-Secret") != "s" {
 		t.Error("the first attempt has the header, or the second has not")
 	}
 	status, out := r.call(t, "POST", "/_sim/webhooks/forge", "", `{"client":"client-1","body":{"event":"item/updated","eventId":"x","itemId":"`+nobody+`"},"headers":true}`)
-	if in := r.next(t, "item/updated"); status != 200 || out["sent"] != json.Number("1") || in.fields["itemId"] != nobody || in.header.Get("X-Secret") != "s" {
+	if in := r.Next(t, "item/updated"); status != 200 || out["sent"] != json.Number("1") || in.Fields["itemId"] != nobody || in.Header.Get("X-Secret") != "s" {
 		t.Error(status, out, in)
 	}
 }
 
 func TestLaterEventsMayOvertake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &answers{start: time.Now(), reply: func(int) int { return 200 }}
+		a := &providertest.Instant{Statuses: []int{200}}
 		var order []string
 		s, _ := bare(t, Options{HTTP: &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 			var body struct{ EventID string }
@@ -292,14 +265,9 @@ func TestLaterEventsMayOvertake(t *testing.T) {
 		})}})
 		s.hooks.mischief.HoldOddMillis = 50
 		for _, id := range []string{"first", "second"} {
-			s.hooks.enqueue(Event{ID: id, Name: "item/updated", Client: testClient}, time.Now())
+			s.hooks.enqueue(Event{ID: id, Name: "item/updated", Client: testClient})
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); _ = s.Run(ctx) }()
-		time.Sleep(time.Second)
-		cancel()
-		<-done
+		providertest.RunFor(t, s, time.Second)
 		if strings.Join(order, " ") != "second first" {
 			t.Error(order)
 		}

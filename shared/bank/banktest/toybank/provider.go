@@ -364,8 +364,6 @@ func failure(resp *http.Response) error {
 	case http.StatusGone:
 		e.Kind, e.Err = bank.Permanent, bank.ErrCursor
 	}
-	if after, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && after > 0 {
-		e.Kind, e.After = bank.RetryAfter, time.Duration(after)*time.Second
-	}
+	e.Heed(resp.Header)
 	return e
 }

@@ -1,16 +1,16 @@
-package pluggy
+package provider
 
 import (
-	"cmp"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"time"
 )
 
 // What a Fault does.
 const (
-	FaultError = "error" // an error of Pluggy's own, by its status
+	FaultError = "error" // an error of the provider's own
 	FaultHTML  = "html"  // 502 and a page that is not JSON, as a gateway answers
 	FaultSlow  = "slow"  // the answer comes late
 	FaultReset = "reset" // the connection breaks without an answer
@@ -22,26 +22,12 @@ type Fault struct {
 	Method      string `json:"method,omitempty"`   // empty is every one
 	Path        string `json:"path"`               // such as /v2/transactions, or with a slash at its end all below it; empty is every endpoint of the API
 	Kind        string `json:"kind"`               // error, html, slow, reset or cut
-	Status      int    `json:"status,omitempty"`   // of the kind error; 0 is 500; 429 has its headers
-	Code        string `json:"code,omitempty"`     // codeDescription of the kind error; empty is none
+	Status      int    `json:"status,omitempty"`   // of the kind error; 0 is the provider's own
+	Code        string `json:"code,omitempty"`     // of the kind error, as the provider names its errors; empty is the most general
 	Times       int    `json:"times"`              // requests that fail; 0 is until the faults are cleared
 	Skip        int    `json:"skip,omitempty"`     // requests that pass before
 	After       bool   `json:"after,omitempty"`    // the request takes effect, and only then fails
 	DelayMillis int    `json:"delay_ms,omitempty"` // of the kind slow
-}
-
-// AddFault adds a fault; the first that matches a request is used.
-func (s *Server) AddFault(f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, &f)
-}
-
-// ClearFaults ends all faults.
-func (s *Server) ClearFaults() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = nil
 }
 
 func (f *Fault) matches(r *http.Request) bool {
@@ -49,11 +35,31 @@ func (f *Fault) matches(r *http.Request) bool {
 	return path && (f.Method == "" || f.Method == r.Method)
 }
 
-// fault returns what is to happen to a request, nil if nothing.
-func (s *Server) fault(r *http.Request) *Fault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, f := range s.faults {
+// Faults are those of a Server. They are safe for concurrent use.
+type Faults struct {
+	mu   sync.Mutex
+	list []*Fault
+}
+
+// Add adds a fault; the first that matches a request is used.
+func (l *Faults) Add(f Fault) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, &f)
+}
+
+// Clear ends all faults.
+func (l *Faults) Clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = nil
+}
+
+// take returns what is to happen to a request, nil if nothing.
+func (l *Faults) take(r *http.Request) *Fault {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, f := range l.list {
 		if !f.matches(r) {
 			continue
 		}
@@ -62,7 +68,7 @@ func (s *Server) fault(r *http.Request) *Fault {
 			return nil
 		}
 		if f.Times == 1 {
-			s.faults = append(s.faults[:i:i], s.faults[i+1:]...)
+			l.list = append(l.list[:i:i], l.list[i+1:]...)
 		} else if f.Times > 1 {
 			f.Times--
 		}
@@ -72,9 +78,9 @@ func (s *Server) fault(r *http.Request) *Fault {
 	return nil
 }
 
-// withFaults serves a request as the faults have it.
-func (s *Server) withFaults(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter)) {
-	f := s.fault(r)
+// Serve serves a request as the faults have it; refuse answers one of the kind error.
+func (l *Faults) Serve(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter), refuse func(http.ResponseWriter, *Fault)) {
+	f := l.take(r)
 	switch {
 	case f == nil:
 		serve(w)
@@ -92,7 +98,7 @@ func (s *Server) withFaults(w http.ResponseWriter, r *http.Request, serve func(h
 		cut(w, serve)
 		return
 	case f.After:
-		serve(httptest.NewRecorder())
+		serve(httptest.NewRecorder()) // nobody receives the answer
 	}
 	switch f.Kind {
 	case FaultHTML:
@@ -102,16 +108,8 @@ func (s *Server) withFaults(w http.ResponseWriter, r *http.Request, serve func(h
 	case FaultReset:
 		panic(http.ErrAbortHandler)
 	default:
-		s.answer(w, nil, f.refusal())
+		refuse(w, f)
 	}
-}
-
-func (f *Fault) refusal() *Error {
-	if f.Status == http.StatusTooManyRequests {
-		return tooMany(0)
-	}
-	status := cmp.Or(f.Status, http.StatusInternalServerError)
-	return refuse(status, f.Code, "%s", cmp.Or(http.StatusText(status), "Unknown error"))
 }
 
 // cut sends the first half of an answer and breaks the connection.
@@ -125,32 +123,17 @@ func cut(w http.ResponseWriter, serve func(http.ResponseWriter)) {
 	panic(http.ErrAbortHandler)
 }
 
-// limiter counts requests by minute. The Server's mutex guards it.
-type limiter struct {
+// Limiter counts requests in windows of a minute. The zero Limiter has counted none.
+type Limiter struct {
 	minute int64
 	counts map[string]int
 }
 
-func newLimiter() *limiter { return &limiter{counts: map[string]int{}} }
-
-// limits are Pluggy's a minute and address.
-var limits = map[string]int{
-	"POST /auth": 360, "GET /transactions": 360, "GET /v2/transactions": 360, "PATCH /items/{id}": 20,
-}
-
-// take counts a request and refuses it where it is one too many.
-func (l *limiter) take(pattern, address string, now time.Time) error {
-	most, ok := limits[pattern]
-	if !ok {
-		return nil
+// Take counts a request and reports whether it is one of the first most in its minute.
+func (l *Limiter) Take(key string, most int, now time.Time) bool {
+	if minute := now.Unix() / 60; l.counts == nil || minute != l.minute {
+		l.minute, l.counts = minute, map[string]int{}
 	}
-	if minute := now.Unix() / 60; minute != l.minute {
-		l.minute = minute
-		clear(l.counts)
-	}
-	key := pattern + " " + address
-	if l.counts[key]++; l.counts[key] > most {
-		return tooMany(most)
-	}
-	return nil
+	l.counts[key]++
+	return l.counts[key] <= most
 }
