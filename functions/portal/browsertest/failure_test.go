@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bkper/automations-portal/shared/sandbox/plaid"
 	"github.com/bkper/automations-portal/shared/sandbox/pluggy"
+	"github.com/bkper/automations-portal/shared/sandbox/provider"
 )
 
 // endsWith waits until the page says why nothing came of a visit, and looks whether it offers help.
@@ -216,8 +216,8 @@ func TestReconnectingAtAnotherBankIsRefused(t *testing.T) {
 func TestABankThatBreaksWhileItIsListedCanBeAskedAgain(t *testing.T) {
 	everywhere(t, func(t *testing.T, w place) {
 		b := w.person(look{}).enter(w.newBook("Broken"), clientEmail)
-		w.plaid.AddFault(plaid.Fault{Path: "/institutions/get", Kind: plaid.FaultError})
-		w.pluggy.AddFault(pluggy.Fault{Path: "/connectors", Kind: pluggy.FaultError})
+		w.plaid.AddFault(provider.Fault{Path: "/institutions/get", Kind: provider.FaultError})
+		w.pluggy.AddFault(provider.Fault{Path: "/connectors", Kind: provider.FaultError})
 		b.in("list", "Countries").click("link", w.country())
 		b.get("alert", "…")
 		b.get("link", "Contact us")

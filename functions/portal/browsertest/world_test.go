@@ -27,6 +27,7 @@ import (
 	"github.com/bkper/automations-portal/shared/sandbox/google"
 	"github.com/bkper/automations-portal/shared/sandbox/plaid"
 	"github.com/bkper/automations-portal/shared/sandbox/pluggy"
+	"github.com/bkper/automations-portal/shared/sandbox/provider"
 	"github.com/bkper/automations-portal/shared/secret"
 	"github.com/bkper/automations-portal/shared/store"
 	storesqlite "github.com/bkper/automations-portal/shared/store/sqlite"
@@ -327,11 +328,13 @@ func (b *savings) open(h plaid.Holding) {
 
 // hesitate makes the bank give its transactions late, once.
 func (b *savings) hesitate(by time.Duration) {
-	if !b.brazilian() {
-		b.w.plaid.AddFault(plaid.Fault{Path: "/transactions/sync", Kind: plaid.FaultSlow, DelayMillis: int(by.Milliseconds()), Times: 1})
+	late := provider.Fault{Kind: provider.FaultSlow, DelayMillis: int(by.Milliseconds()), Times: 1}
+	if late.Path = "/transactions/sync"; b.brazilian() {
+		late.Path = "/v2/transactions"
+		b.w.pluggy.AddFault(late)
 		return
 	}
-	b.w.pluggy.AddFault(pluggy.Fault{Path: "/v2/transactions", Kind: pluggy.FaultSlow, DelayMillis: int(by.Milliseconds()), Times: 1})
+	b.w.plaid.AddFault(late)
 }
 
 // documents opens the functions' documents a second time.

@@ -178,7 +178,7 @@ func site(text string) string {
 
 // picture lets pass only what a page may show.
 func picture(text string) string {
-	if at, err := url.Parse(text); err != nil || !confidential(at) {
+	if at, err := url.Parse(text); err != nil || !bank.Confidential(at) {
 		return ""
 	}
 	return site(text)

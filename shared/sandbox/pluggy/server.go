@@ -122,6 +122,12 @@ func (s *Server) Do(f func(*Bank) error) error {
 // returns nil. What was not delivered is delivered by the next Run, of another process too.
 func (s *Server) Run(ctx context.Context) error { return s.core.Run(ctx) }
 
+// AddFault adds a fault; the first that matches a request is used. Its Code is a codeDescription.
+func (s *Server) AddFault(f provider.Fault) { s.core.Faults.Add(f) }
+
+// ClearFaults ends all faults.
+func (s *Server) ClearFaults() { s.core.Faults.Clear() }
+
 // fail answers a fault of the kind error: its Status is 500 where it has none, 429 has its headers, and its Code is a
 // codeDescription.
 func (s *Server) fail(w http.ResponseWriter, f *provider.Fault) {
