@@ -203,6 +203,8 @@ func TestFaultsDoWhatTheySay(t *testing.T) {
 	}{
 		{Fault{Path: "/item/get", Kind: FaultError, Code: "RATE_LIMIT", Times: 1}, 429},
 		{Fault{Path: "/item/get", Kind: FaultError, Times: 1}, 500},
+		{Fault{Path: "/item/", Kind: FaultError, Status: 503, Times: 1}, 503},
+		{Fault{Path: "/item/get", Method: "GET", Kind: FaultError, Times: 1}, 200},
 		{Fault{Path: "/item/get", Kind: FaultHTML, Times: 1}, 502},
 		{Fault{Kind: FaultSlow, Times: 1, DelayMillis: 5}, 200},
 		{Fault{Path: "/accounts/get", Kind: FaultHTML, Times: 1}, 200},
