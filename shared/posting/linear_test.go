@@ -308,7 +308,8 @@ func linearizable(t *testing.T, seed uint64, open func(t *testing.T) store.Store
 	return ok
 }
 
-func inMemory(*testing.T) store.Store { return memory.New() }
+// inMemory keeps no JSON, which would take most of the time; the days in a file do.
+func inMemory(*testing.T) store.Store { return memory.NewOfValues() }
 
 func TestWhatIsWrittenLivesAtThatMoment(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/ledger"
+	"github.com/bkper/automations-portal/shared/store"
 	"github.com/bkper/automations-portal/shared/store/memory"
 )
 
@@ -34,7 +35,12 @@ func unsettled(t *bank.Transaction)         { t.Pending = true }
 // retelling is a rig whose bank tells removals only by what it no longer names, with rows that were recorded.
 func retelling(t *testing.T, rows ...bank.Transaction) *rig {
 	t.Helper()
-	r := newRig(t, memory.New(), 1)
+	return retellingInto(t, memory.New(), rows...)
+}
+
+func retellingInto(t *testing.T, s store.Store, rows ...bank.Transaction) *rig {
+	t.Helper()
+	r := newRig(t, s, 1)
 	since := february(1)
 	r.bank.retells = &since
 	r.link(theBook, 0, func(i *bank.Integration) { i.Pending = true })

@@ -35,8 +35,7 @@ type Contract struct {
 	// Ours chooses the requests that the document is about, for traffic that goes to other services too; nil is all.
 	Ours func(*http.Request) bool
 
-	doc    *openapi3.T
-	router routers.Router
+	*document
 	report func(error)
 
 	mu        sync.Mutex
@@ -56,9 +55,27 @@ func (a answer) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%s %d %s", a.operation, a.status, a.code))
 }
 
-// New reads a document, which must be valid, its examples included. Each violation is reported once, at the time, perhaps
-// from several goroutines at once.
+// New makes a contract of a document, which must be valid, its examples included. Each violation is reported once, at the time,
+// perhaps from several goroutines at once.
 func New(spec []byte, report func(error)) (*Contract, error) {
+	once, _ := documents.LoadOrStore(string(spec), sync.OnceValues(func() (*document, error) { return read(spec) }))
+	d, err := once.(func() (*document, error))()
+	if err != nil {
+		return nil, err
+	}
+	return &Contract{document: d, report: report, exercised: map[string]bool{}, seen: map[answer]bool{}}, nil
+}
+
+// documents has what has been read, by its text: a document is read once a process, for that takes longer than most tests.
+var documents sync.Map
+
+// document is never changed, so contracts share it.
+type document struct {
+	doc    *openapi3.T
+	router routers.Router
+}
+
+func read(spec []byte) (*document, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(spec)
 	if err != nil {
 		return nil, fmt.Errorf("read the OpenAPI document: %w", err)
@@ -72,7 +89,7 @@ func New(spec []byte, report func(error)) (*Contract, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the paths of the OpenAPI document: %w", err)
 	}
-	return &Contract{doc: doc, router: router, report: report, exercised: map[string]bool{}, seen: map[answer]bool{}}, nil
+	return &document{doc, router}, nil
 }
 
 // ForTest is New for a test, which fails at every violation.
