@@ -127,16 +127,30 @@ func (s *site) loginURL() string { return s.base.String() + "/login" }
 
 func (s *site) consentURL() string { return s.loginURL() + "?consent=1" }
 
-// cookie makes one that only this function's own paths are sent.
+// cookie makes one that only this host can set. Over https its name says so, and browsers then take it from nobody else: whoever
+// has another host below the same domain could otherwise put people into a session of their own, and be given their banks. Such
+// a name wants the path /.
 func (s *site) cookie(name, value string, age time.Duration) *http.Cookie {
 	c := &http.Cookie{
-		Name: name, Value: value, Path: cmp.Or(s.base.Path, "/"), MaxAge: int(age / time.Second),
-		HttpOnly: true, Secure: s.base.Scheme == "https", SameSite: http.SameSiteLaxMode,
+		Name: s.cookieName(name), Value: value, Path: "/", MaxAge: int(age / time.Second),
+		HttpOnly: true, Secure: s.secure(), SameSite: http.SameSiteLaxMode,
+	}
+	if !c.Secure {
+		c.Path = cmp.Or(s.base.Path, "/")
 	}
 	if value == "" {
 		c.MaxAge = -1
 	}
 	return c
+}
+
+func (s *site) secure() bool { return s.base.Scheme == "https" }
+
+func (s *site) cookieName(name string) string {
+	if s.secure() {
+		return "__Host-" + name
+	}
+	return name
 }
 
 const keyBytes = 32
@@ -149,8 +163,8 @@ func newKey() string {
 }
 
 // key reads a cookie made with newKey.
-func key(r *http.Request, name string) (string, bool) {
-	c, err := r.Cookie(name)
+func (s *site) key(r *http.Request, name string) (string, bool) {
+	c, err := r.Cookie(s.cookieName(name))
 	if err != nil {
 		return "", false
 	}

@@ -1,7 +1,10 @@
 package auth_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +20,7 @@ import (
 	"github.com/bkper/automations-portal/shared/events"
 	"github.com/bkper/automations-portal/shared/sandbox/google"
 	"github.com/bkper/automations-portal/shared/store"
+	storemem "github.com/bkper/automations-portal/shared/store/memory"
 	"github.com/bkper/automations-portal/shared/web"
 )
 
@@ -471,15 +475,15 @@ func TestCookiesAreTheFunctionsOwn(t *testing.T) {
 		returns   []string
 		want      string
 	}{
-		{"https", "https://portal.example/auth", nil, "Path=/auth; Max-Age=0; HttpOnly; Secure; SameSite=Lax"},
-		{"https with other pages", "https://portal.example/auth", []string{pages}, "Path=/auth; Max-Age=0; HttpOnly; Secure; SameSite=None"},
-		{"a function of its own host", "https://auth.example/", nil, "Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"},
-		{"a developer's machine", "http://localhost:8080/auth", []string{pages}, "Path=/auth; Max-Age=0; HttpOnly; SameSite=Lax"},
+		{"https", "https://portal.example/auth", nil, "__Host-bkper_session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"},
+		{"https with other pages", "https://portal.example/auth", []string{pages}, "__Host-bkper_session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=None"},
+		{"a function of its own host", "https://auth.example/", nil, "__Host-bkper_session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"},
+		{"a developer's machine", "http://localhost:8080/auth", []string{pages}, "bkper_session=; Path=/auth; Max-Age=0; HttpOnly; SameSite=Lax"},
 	} {
 		h := (&auth.Auth{ClientID: "x", URL: row.url, Returns: row.returns, Edge: &web.Edge{Log: slog.New(slog.DiscardHandler)}}).Handler()
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/logout", nil))
-		if got := rec.Header().Get("Set-Cookie"); got != "bkper_session=; "+row.want {
+		if got := rec.Header().Get("Set-Cookie"); got != row.want {
 			t.Errorf("%s: %s", row.name, got)
 		}
 	}
@@ -487,6 +491,28 @@ func TestCookiesAreTheFunctionsOwn(t *testing.T) {
 	a := w.browser().get("/auth/login")
 	if got := a.header.Get("Set-Cookie"); !strings.HasSuffix(got, "; Path=/auth; Max-Age=600; HttpOnly; SameSite=Lax") {
 		t.Errorf("login: %s", got)
+	}
+}
+
+// A page on another host below the same domain can set cookies that browsers send here.
+func TestACookieThatAnotherHostMaySetIsNoSession(t *testing.T) {
+	s := storemem.New()
+	cookie := strings.Repeat("A", 43) // 32 bytes
+	session := &auth.PageSession{ID: fmt.Sprintf("%x", sha256.Sum256([]byte(cookie))), Sub: "mallory", Expires: time.Now().Add(time.Hour)}
+	if err := s.Update(t.Context(), func(tx store.Tx) error { return auth.PageSessions.Put(tx, session) }); err != nil {
+		t.Fatal(err)
+	}
+	h := (&auth.Auth{Store: s, URL: "https://portal.example/auth", Edge: &web.Edge{Log: slog.New(slog.DiscardHandler)}}).Handler()
+	for _, row := range []struct {
+		name string
+		ends bool
+	}{{"bkper_session", false}, {"__Host-bkper_session", true}} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/logout", nil)
+		r.AddCookie(&http.Cookie{Name: row.name, Value: cookie})
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		if _, err := auth.PageSessions.Get(t.Context(), s, session.ID); errors.Is(err, store.ErrNotFound) != row.ends {
+			t.Errorf("%s: %v", row.name, err)
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ var PageSessions = store.Kind[PageSession]{
 	Expires: func(p *PageSession) time.Time { return p.Expires },
 }
 
-// SessionCookie is named as Bkper's own is.
+// SessionCookie is named as Bkper's own is, with __Host- before it over https.
 const SessionCookie = "bkper_session"
 
 const (
@@ -59,7 +59,7 @@ func (s *site) sessionCookie(value string, age time.Duration) *http.Cookie {
 
 // session reads the page session of a request; nil where there is none.
 func (s *site) session(r *http.Request) (*PageSession, error) {
-	cookie, ok := key(r, SessionCookie)
+	cookie, ok := s.key(r, SessionCookie)
 	if !ok {
 		return nil, nil
 	}
@@ -183,7 +183,7 @@ func (s *site) prolong(w http.ResponseWriter, r *http.Request, session *PageSess
 	if err != nil {
 		return fmt.Errorf("prolong a page session: %w", err)
 	}
-	cookie, _ := key(r, SessionCookie)
+	cookie, _ := s.key(r, SessionCookie)
 	http.SetCookie(w, s.sessionCookie(cookie, until.Sub(s.Now())))
 	return nil
 }
@@ -194,7 +194,7 @@ func (s *site) logout(w http.ResponseWriter, r *http.Request) error {
 	if err := s.ownHand(r); err != nil {
 		return foreign(err)
 	}
-	if cookie, ok := key(r, SessionCookie); ok {
+	if cookie, ok := s.key(r, SessionCookie); ok {
 		err := s.Store.Update(r.Context(), func(tx store.Tx) error {
 			tx.Delete(PageSessions.Name, digest(secret.New(cookie)))
 			return nil

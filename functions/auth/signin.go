@@ -79,7 +79,7 @@ func (s *site) login(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *site) toGoogle(w http.ResponseWriter, r *http.Request, visit SignIn, hint string) error {
-	browser, ok := key(r, browserCookie)
+	browser, ok := s.key(r, browserCookie)
 	if !ok {
 		browser = newKey()
 	}
@@ -98,7 +98,7 @@ func (s *site) toGoogle(w http.ResponseWriter, r *http.Request, visit SignIn, hi
 // does not work, and asked for again.
 func (s *site) callback(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	browser, _ := key(r, browserCookie)
+	browser, _ := s.key(r, browserCookie)
 	p := proof{browser, q.Get("state")}
 	visit, err := s.spend(r.Context(), p)
 	if err != nil {
@@ -179,7 +179,7 @@ func (s *site) enter(w http.ResponseWriter, r *http.Request, who person, to stri
 	now := s.Now()
 	user := &bank.User{Sub: who.sub, Email: who.email, Granted: true, Updated: now}
 	session := &PageSession{ID: digest(secret.New(cookie)), Sub: who.sub, Created: now, Expires: now.Add(sessionIdle)}
-	former, had := key(r, SessionCookie)
+	former, had := s.key(r, SessionCookie)
 	err := s.Store.Update(r.Context(), func(tx store.Tx) error {
 		if had {
 			tx.Delete(PageSessions.Name, digest(secret.New(former)))

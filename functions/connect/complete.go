@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bkper/automations-portal/shared/access"
 	"github.com/bkper/automations-portal/shared/bank"
@@ -65,9 +66,15 @@ func message(s *bank.Session) string {
 	return messages[s.State]
 }
 
+// longestItem is in characters; providers' scripts name one item, or a few with commas between.
+const longestItem = 400
+
 func (c *Connect) complete(ctx context.Context, who caller.Caller, r Complete) (Completed, error) {
 	if err := access.ID("/session", r.Session); err != nil {
 		return Completed{}, err
+	}
+	if utf8.RuneCountInString(r.Item) > longestItem { // it is kept, and asked for again and again
+		return Completed{}, web.Invalid("/item", fmt.Sprintf("The id of an item has at most %d characters.", longestItem))
 	}
 	s, err := store.Sessions.Get(ctx, c.Store, r.Session)
 	if errors.Is(err, store.ErrNotFound) || (err == nil && s.Owner != who.Sub) {

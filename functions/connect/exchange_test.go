@@ -282,3 +282,13 @@ func TestWhatAHintLedToIsFinishedByWhoeverAsksNext(t *testing.T) {
 		})
 	}
 }
+
+func TestANameThatNoItemHasIsNotKept(t *testing.T) {
+	v := newVisit(t, &hinted{})
+	if c := v.complete(strings.Repeat("x", 401)); c.Code != "invalid_request" {
+		t.Errorf("%+v", c)
+	}
+	if s, err := store.Sessions.Get(t.Context(), v.store, "s"); err != nil || s.Hint != "" {
+		t.Errorf("%.40q is kept, %v", s.Hint, err)
+	}
+}

@@ -366,7 +366,7 @@ func (w *world) walkThroughAuth() {
 		{http.MethodGet, "/auth/callback?state=x&code=y", 400},
 	} {
 		r := httptest.NewRequestWithContext(w.t.Context(), row.method, row.target, nil)
-		r.AddCookie(&http.Cookie{Name: auth.SessionCookie, Value: cookie})
+		r.AddCookie(&http.Cookie{Name: "__Host-" + auth.SessionCookie, Value: cookie})
 		w.call(r, row.status, nil)
 	}
 }

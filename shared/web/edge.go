@@ -99,9 +99,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// The answer has begun; only a broken connection tells the client that it is not whole.
 		panic(http.ErrAbortHandler)
 	}
-	if p.Status != statusGone {
-		p.write(out, trace.ID)
+	if p.Status == statusGone {
+		out.WriteHeader(statusGone) // net/http would say 200, should somebody listen after all
+		return
 	}
+	p.write(out, trace.ID)
 }
 
 // tell says how a request ended, to the log, in its span and in numbers.
@@ -344,8 +346,12 @@ func notToken(r rune) bool {
 	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~+/=", r))
 }
 
-// Body reads a body of at most limit bytes; a longer one is refused as a whole.
+// Body reads a body of at most limit bytes; a longer one is refused as a whole. One that comes drop by drop keeps its place no
+// longer than the request may take.
 func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if until, bounded := r.Context().Deadline(); bounded && r.Body != http.NoBody {
+		_ = http.NewResponseController(w).SetReadDeadline(until) // what cannot do that has no slow bodies
+	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	if err == nil || errors.As(err, &tooLarge) {

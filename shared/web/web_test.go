@@ -1,12 +1,14 @@
 package web_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -443,6 +445,31 @@ func TestARequestEndsAtItsTimeout(t *testing.T) {
 	}), post(`{}`))
 	if w.Code != http.StatusServiceUnavailable {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// A stranger's drops must not keep places from the bank's own webhooks.
+func TestABodyThatNeverEndsIsWaitedForNoLongerThanTheRequestMayTake(t *testing.T) {
+	f := newFixture()
+	f.edge.Timeout = 20 * time.Millisecond
+	server := httptest.NewServer(f.edge.Handle("webhook", func(w http.ResponseWriter, r *http.Request) error {
+		_, err := web.Body(w, r, 1<<20)
+		return err
+	}, http.MethodPost))
+	defer server.Close()
+	client, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	client.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprint(client, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+	resp, err := http.ReadResponse(bufio.NewReader(client), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode < http.StatusBadRequest {
+		t.Error(resp.Status)
 	}
 }
 

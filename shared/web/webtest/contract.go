@@ -405,7 +405,9 @@ func authenticated(_ context.Context, in *openapi3filter.AuthenticationInput) er
 	missing := fmt.Errorf("without what %s asks for", in.SecuritySchemeName)
 	switch {
 	case scheme.Type == "apiKey" && scheme.In == "cookie":
-		if _, err := r.Cookie(scheme.Name); err != nil {
+		_, err := r.Cookie(scheme.Name)
+		_, plain := r.Cookie(strings.TrimPrefix(scheme.Name, "__Host-")) // over http, where no cookie can be named so
+		if err != nil && plain != nil {
 			return missing
 		}
 	case scheme.Type == "apiKey" && scheme.In == "header":
