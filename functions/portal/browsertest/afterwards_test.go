@@ -2,12 +2,15 @@ package browsertest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/shopspring/decimal"
 
+	"github.com/bkper/automations-portal/shared/posting"
+	"github.com/bkper/automations-portal/shared/sandbox/bkper"
 	"github.com/bkper/automations-portal/shared/sandbox/plaid"
 	"github.com/bkper/automations-portal/shared/store"
 )
@@ -55,6 +58,63 @@ func TestWhatIsNotRecordedIsShownWithTheReason(t *testing.T) {
 		b.says(map[bool]string{true: "-R$12.50", false: "-$12.50"}[w.brazilian])
 		b.accessible(w.at("not recorded"))
 	})
+}
+
+func TestPendingTransactionsAreRecordedWhereThatIsAsked(t *testing.T) {
+	everywhere(t, func(t *testing.T, w place) {
+		book := w.newBook("Pending")
+		bank := w.bank("Pending Bank", card(row(5, "1", "SETTLED")))
+		waiting := row(1, "20", "DINNER")
+		waiting.Pending = true
+		ids := bank.add(waiting)
+		b := w.person(look{}).enter(book, clientEmail)
+		b.connect(bank)
+		b.link(linking{account: "Card ••0002", to: "Card"})
+		w.holds(book, "SETTLED")
+		b.section("Book Integrations")
+		b.click("button", "Configure")
+		b.in("dialog", "Configure Card ••0002").save(linking{pending: true}, "Save Configuration")
+		b.gone("dialog", "Configure Card ••0002")
+		w.holds(book, "DINNER", "SETTLED")
+		bank.settle(ids[0], decimal.New(24, 0))
+		wait(t, "the same draft has the final amount", func() string {
+			hand, err := w.books.Hand(book)
+			w.must(err)
+			all, err := hand.All()
+			w.must(err)
+			var dinners []string
+			for _, t := range all {
+				if t.Description == "DINNER" && !bkper.True(t.Trashed) {
+					dinners = append(dinners, decimal.RequireFromString(*t.Amount).String())
+				}
+			}
+			if !slices.Equal(dinners, []string{"24"}) {
+				return fmt.Sprint(dinners)
+			}
+			return ""
+		}, b.window)
+	})
+}
+
+func TestABankThatCannotBeReadForLongIsSaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	book := w.newBook("Silent")
+	bank := w.bank("Silent Bank", checking(row(5, "1", "BEFORE")))
+	b := w.person(look{}).enter(book, clientEmail)
+	b.connect(bank)
+	b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
+	w.holds(book, "BEFORE")
+	b.says("1 transaction recorded, the last now")
+	w.engines(func(e *posting.Engine) { e.Failures = 3 })
+	b.section("User Connections")
+	b.reload()
+	b.says("Bank unavailable")
+	b.says("Silent Bank cannot be reached at the moment. It is tried again by itself; nothing is lost meanwhile.")
+	b.helps(bank.name)
+	b.accessible("bank unavailable")
+	b.section("Book Integrations")
+	b.says("Bank unavailable")
 }
 
 // rainyDays is an account that somebody opens later.

@@ -298,6 +298,12 @@ func TestABankThatIsDownIsExplainedBefore(t *testing.T) {
 	b.in("list", "Banks").click("link", bank.name+"…")
 	b.says("does not answer at the moment. You can try, but it is likely to fail")
 	b.accessible("Brazil bank down, before")
+	at := b.toBank(bank, "Continue")
+	at.find(bank)
+	at.password(bank, true)
+	at.get("alert", "…")
+	at.click("button", "Cancel")
+	b.endsWith("Brazil bank down", bank.name, "does not answer at the moment. That is not your fault; try again later today.")
 }
 
 func TestAWidgetThatIsBlockedIsExplained(t *testing.T) {

@@ -378,6 +378,12 @@ func TestAnImportIsWatchedAndTheBankAskedAgainAfterARest(t *testing.T) {
 // rested makes it an hour ago that each connection was read, and longer that its status was.
 func (w *world) rested() {
 	w.t.Helper()
+	w.engines(func(e *posting.Engine) { e.Synced, e.Looked = time.Now().Add(-time.Hour), time.Time{} })
+}
+
+// engines changes what the poster knows of each connection.
+func (w *world) engines(change func(*posting.Engine)) {
+	w.t.Helper()
 	s := w.documents()
 	engines, err := posting.Engines.Find(w.t.Context(), s, store.Query{})
 	w.must(err)
@@ -387,7 +393,7 @@ func (w *world) rested() {
 			if err != nil {
 				return err
 			}
-			e.Synced, e.Looked = time.Now().Add(-time.Hour), time.Time{}
+			change(e)
 			return posting.Engines.Put(tx, e)
 		}))
 	}

@@ -239,7 +239,7 @@ func brazilianHolding(h plaid.Holding) pluggy.Holding {
 
 func brazilianRows(rows []plaid.Row) (same []pluggy.Row) {
 	for _, r := range rows {
-		same = append(same, pluggy.Row{Date: r.Date, Amount: r.Amount.Abs(), Description: r.Description})
+		same = append(same, pluggy.Row{Date: r.Date, Amount: r.Amount.Abs(), Description: r.Description, Pending: r.Pending})
 	}
 	return same
 }
@@ -276,6 +276,22 @@ func (b *savings) amend(id string, amount decimal.Decimal) {
 	b.w.must(b.w.pluggy.Do(func(p *pluggy.Bank) error {
 		defer p.Announce()
 		return p.Amend(id, pluggy.Amendment{Amount: &amount})
+	}))
+}
+
+// settle posts a pending row with another amount.
+func (b *savings) settle(id string, amount decimal.Decimal) {
+	b.w.t.Helper()
+	if !b.brazilian() {
+		b.do(func(p *plaid.Bank) error {
+			_, err := p.Settle(id, plaid.Settlement{Amount: &amount})
+			return err
+		})
+		return
+	}
+	b.w.must(b.w.pluggy.Do(func(p *pluggy.Bank) error {
+		defer p.Announce()
+		return p.Amend(id, pluggy.Amendment{Amount: &amount, Post: true})
 	}))
 }
 

@@ -256,8 +256,11 @@ const trouble = (bank) => h('p', { class: 'hint' }, t('visit.trouble'), ' ', con
 
 const fresh = ({ bank, provider, purpose, connection, start }) => ({ bank, provider, purpose, connection, start });
 
+// why a visit ended without success. A bank that was known to be down may have had no chance to say so.
+const why = (visit) => visit.reason ?? (visit.bank.health === 'down' ? 'bank_down' : '');
+
 function ended(visit, bank) {
-  const phase = visit.phase === 'cancelled' && visit.reason ? `reason.${visit.reason}` : visit.phase;
+  const phase = visit.phase === 'cancelled' && why(visit) ? `reason.${why(visit)}` : visit.phase;
   const again = visit.start ? button(t('visit.retry'), () => begin(fresh(visit)), { kind: 'primary' }) : null;
   if (visit.phase === 'failed') return [heading(t('visit.ended', { bank })), refusal(visit.problem, bank, again, button(t('back'), stop))];
   return [
