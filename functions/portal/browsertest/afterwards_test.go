@@ -31,7 +31,7 @@ func TestWhatWasTrashedIsImportedAgainWhenAPersonAsks(t *testing.T) {
 		b.section("Book Integrations")
 		b.click("button", "Import trashed again")
 		dialog := b.in("dialog", "Import again what was trashed?")
-		b.accessible(w.at("import trashed again"))
+		w.once(b, "import trashed again")
 		dialog.click("button", "Import again")
 		b.gone("dialog", "Import again what was trashed?")
 		b.says("What was trashed is on its way back.")
@@ -99,12 +99,7 @@ func TestPendingTransactionsAreRecordedWhereThatIsAsked(t *testing.T) {
 func TestABankThatCannotBeReadForLongIsSaid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	book := w.newBook("Silent")
-	bank := w.bank("Silent Bank", checking(row(5, "1", "BEFORE")))
-	b := w.person(look{}).enter(book, clientEmail)
-	b.connect(bank)
-	b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
-	w.holds(book, "BEFORE")
+	b, _, bank := place{world: w}.linked("Silent", "Silent Bank")
 	b.says("1 transaction recorded, the last now")
 	w.engines(func(e *posting.Engine) { e.Failures = 3 })
 	b.section("User Connections")
@@ -127,12 +122,7 @@ func rainyDays() plaid.Holding {
 
 func TestANewlyOpenedAccountIsAddedToItsConnection(t *testing.T) {
 	everywhere(t, func(t *testing.T, w place) {
-		book := w.newBook("Growing")
-		bank := w.bank("Growing Bank", checking(row(5, "1", "BEFORE")))
-		b := w.person(look{}).enter(book, clientEmail)
-		b.connect(bank)
-		b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
-		w.holds(book, "BEFORE")
+		b, book, bank := w.linked("Growing", "Growing Bank")
 		bank.open(rainyDays())
 		if !w.brazilian { // whose provider tells of accounts only once they are shared
 			b.says("Growing Bank has accounts that you have not shared yet.")
@@ -190,12 +180,7 @@ func TestWhereAccountsCannotBeAddedTheOtherWayIsTold(t *testing.T) {
 
 func TestAConsentThatEndsSoonSaysWhen(t *testing.T) {
 	everywhere(t, func(t *testing.T, w place) {
-		bank := w.bank("Ending Soon Bank", checking(row(5, "1", "BEFORE")))
-		book := w.newBook("Expiring")
-		b := w.person(look{}).enter(book, clientEmail)
-		b.connect(bank)
-		b.link(linking{account: "Everyday ••0001", to: "Bank Account"})
-		w.holds(book, "BEFORE")
+		b, _, bank := w.linked("Expiring", "Ending Soon Bank")
 		b.says("1 transaction recorded, the last now")
 		bank.expire(time.Now().Add(3 * 24 * time.Hour))
 		if w.brazilian { // whose provider says nothing of it by itself; it is asked daily, and by Sync now
