@@ -13,7 +13,7 @@ import (
 // Why a row cannot be used. A person reads these beside the row.
 var (
 	errNotRow     = errors.New("the bank sent something that is not a transaction")
-	errNoID       = errors.New("the bank gave the transaction no id")
+	errNoID       = errors.New("the bank gave the transaction no id, or one that cannot be used")
 	errNoAccount  = errors.New("the bank did not say which account the transaction belongs to")
 	errNoAmount   = errors.New("the bank gave the transaction no amount")
 	errBadAmount  = errors.New("the bank gave an amount that is not a number")
@@ -51,9 +51,17 @@ func readRow(value jsontext.Value) row {
 	return r
 }
 
+// id is the row's own; "" where there is none that can be used.
+func (r row) id() string {
+	if id := text(r.ID); bank.UsableID(id) {
+		return id
+	}
+	return ""
+}
+
 // transaction says the row in our words. Beside an error it holds what ids there were.
 func (r row) transaction() (bank.Transaction, error) {
-	t := bank.Transaction{ID: text(r.ID), Account: text(r.Account)}
+	t := bank.Transaction{ID: r.id(), Account: text(r.Account)}
 	switch {
 	case !r.whole:
 		return t, errNotRow
@@ -71,7 +79,9 @@ func (r row) transaction() (bank.Transaction, error) {
 	}
 	t.Date = date
 	t.Pending = string(r.Pending) == "true"
-	t.PendingID = text(r.PendingID)
+	if id := text(r.PendingID); bank.UsableID(id) {
+		t.PendingID = id
+	}
 	t.Text = orElse(text(r.Original), text(r.Name))
 	t.Details = r.details()
 	return t, nil
