@@ -472,6 +472,23 @@ func TestWebhooksSayWhatToLookAt(t *testing.T) {
 	}
 }
 
+// Plaid stops calling where most of its webhooks are refused: what it signed and we have no use for is taken, whatever it lacks.
+func TestAWebhookThatDoesNotMatterMayLackItsEnvironment(t *testing.T) {
+	s := newKeyServer(t)
+	p, _ := openKeys(t, s)
+	for body, good := range map[string]bool{
+		`{"webhook_type":"NEW","webhook_code":"CODE"}`:                                          true,
+		`{"webhook_type":"NEW","webhook_code":"CODE","environment":"production"}`:               false,
+		`{"webhook_type":"ITEM","webhook_code":"ERROR","item_id":"i"}`:                          false,
+		`{"webhook_type":"LINK","webhook_code":"SESSION_FINISHED","link_token":"link-sandbox"}`: false,
+	} {
+		h, b := s.signed(goodKid, body, testTime)
+		if got, err := p.Verify(t.Context(), h, b); (err == nil) != good || len(got) > 0 {
+			t.Errorf("%s: %v, %v", body, got, err)
+		}
+	}
+}
+
 func TestWebhooksThatCannotBeReadAreMalformed(t *testing.T) {
 	s := newKeyServer(t)
 	p, _ := openKeys(t, s)
