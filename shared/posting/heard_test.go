@@ -92,6 +92,31 @@ func TestAnAccountThatIsNamedAnewIsReplayed(t *testing.T) {
 	}
 }
 
+// A person takes an account out of the consent and brings it back, or a bank does not name it for a while. What came for it
+// meanwhile was for nobody, and the bank says it once.
+func TestAnAccountThatComesBackIsReplayed(t *testing.T) {
+	r := newRig(t, memory.New(), 2)
+	i := r.link(theBook, 0, nil)
+	r.bank.says(movements(0, 0, 5)...)
+	r.post()
+	all := r.bank.accounts
+	r.bank.accounts = all[1:]
+	r.clock.pass(25 * time.Hour)
+	r.post()
+	r.bank.says(movement(0, 60))
+	r.clock.pass(7 * time.Hour)
+	r.post()
+	r.bank.accounts = all
+	r.clock.pass(25 * time.Hour)
+	r.post()
+	if n := len(r.shelf.standing(theBook)); n != 6 {
+		t.Errorf("%d records stand, and the bank has 6", n)
+	}
+	if now := r.integration(i.ID); now.Epoch != 0 || now.Want != now.Have || r.shelf.books[theBook].creates != 6 {
+		t.Errorf("epoch %d, want %d, have %d, %d records were made", now.Epoch, now.Want, now.Have, r.shelf.books[theBook].creates)
+	}
+}
+
 func fails(op string) func(string, string) error {
 	return func(did, _ string) error {
 		if did == op {
