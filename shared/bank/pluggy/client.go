@@ -294,8 +294,11 @@ type maybe[T any] struct {
 // UnmarshalJSON implements json.Unmarshaler.
 func (m *maybe[T]) UnmarshalJSON(value []byte) error {
 	*m = maybe[T]{}
-	if jsontext.Value(value).Kind() == '{' && json.Unmarshal(value, &m.Value, lenient) == nil {
-		m.Is = true
+	if jsontext.Value(value).Kind() != '{' {
+		return nil
+	}
+	if m.Is = json.Unmarshal(value, &m.Value, lenient) == nil; !m.Is {
+		*m = maybe[T]{} // half of it says something else
 	}
 	return nil
 }

@@ -68,7 +68,6 @@ func byStatus(status int) rule {
 
 // complaint is the body of an error. Its message stays here: it is not ours to vouch for.
 type complaint struct {
-	Status  loose `json:"code"`
 	Code    loose `json:"codeDescription"`
 	Message loose `json:"message"`
 	ID      loose `json:"errorId"`
@@ -125,9 +124,10 @@ func broken(call, code string, err error) error {
 	return &bank.Error{Kind: bank.Retry, Code: code, Err: fmt.Errorf("pluggy %s: %w", call, err)}
 }
 
-// nowhere reports whether Pluggy itself says that what was asked for does not exist; a gateway's 404 does not.
+// nowhere reports whether Pluggy itself says that what was asked for does not exist; a gateway's 404 does not, nor Pluggy's own of an
+// address that it does not know.
 func (a *answer) nowhere() bool {
-	return a.status == http.StatusNotFound && complaintOf(a.body).Status == "404"
+	return a.status == http.StatusNotFound && strings.HasSuffix(string(complaintOf(a.body).Code), "_NOT_FOUND")
 }
 
 // gone is the error of an item that does not exist, or is another client's: Pluggy does not tell these apart.
