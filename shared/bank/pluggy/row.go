@@ -19,7 +19,7 @@ import (
 // Why a row cannot be used. A person reads these beside the row.
 var (
 	errNotRow      = errors.New("the bank sent something that is not a transaction")
-	errNoID        = errors.New("the bank gave the transaction no id")
+	errNoID        = errors.New("the bank gave the transaction no id, or one that cannot be used")
 	errNoAmount    = errors.New("the bank gave the transaction no amount")
 	errBadAmount   = errors.New("the bank gave an amount that is not a number")
 	errNoDirection = errors.New("the bank did not say which way the money went")
@@ -48,22 +48,29 @@ type row struct {
 	Merchant      jsontext.Value `json:"merchant"`
 	Created       moment         `json:"createdAt"` // when Pluggy first had it, whatever its date
 
-	whole bool // it was an object
+	whole   bool   // it was an object
+	unnamed string // of a row without a usable id: one that is made up
 }
 
 func readRow(value jsontext.Value) row {
 	var r row
 	r.whole = value.Kind() == '{' && json.Unmarshal(value, &r, lenient) == nil
+	if !bank.UsableID(text(r.ID)) {
+		r.unnamed = bank.UnnamedID(value)
+	}
 	return r
 }
 
-// transaction says the row in our words, for the account that was asked for. Beside an error it holds what ids there were.
+// name is the row's id, or one that is made up for it.
+func (r row) name() string { return orElse(r.unnamed, text(r.ID)) }
+
+// transaction says the row in our words, for the account that was asked for.
 func (r row) transaction(of bank.Account) (bank.Transaction, error) {
-	t := bank.Transaction{ID: text(r.ID), Account: of.ID}
+	t := bank.Transaction{ID: r.name(), Account: of.ID}
 	switch at := text(r.Account); {
 	case !r.whole:
 		return t, errNotRow
-	case t.ID == "":
+	case r.unnamed != "":
 		return t, errNoID
 	case at != "" && !strings.EqualFold(at, of.ID):
 		return t, errForeign
