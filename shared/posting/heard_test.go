@@ -1,12 +1,15 @@
 package posting_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"cloud.google.com/go/civil"
 
 	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/events"
 	"github.com/bkper/automations-portal/shared/ledger"
 	"github.com/bkper/automations-portal/shared/store/memory"
 )
@@ -114,6 +117,41 @@ func TestAnAccountThatComesBackIsReplayed(t *testing.T) {
 	}
 	if now := r.integration(i.ID); now.Epoch != 0 || now.Want != now.Have || r.shelf.books[theBook].creates != 6 {
 		t.Errorf("epoch %d, want %d, have %d, %d records were made", now.Epoch, now.Want, now.Have, r.shelf.books[theBook].creates)
+	}
+}
+
+// circle is a bank whose pages lead back to one before.
+type circle struct {
+	*scriptedBank
+	length, asked int
+}
+
+func (c *circle) Changes(_ context.Context, from bank.From) (bank.Page, error) {
+	c.asked++
+	if c.asked > 1000 {
+		return bank.Page{}, &bank.Error{Kind: bank.Permanent, Code: "FOR_EVER"}
+	}
+	n := 0
+	_, _ = fmt.Sscan(from.At, &n)
+	return bank.Page{Changed: movements(0, n, 1), Next: fmt.Sprint(n%c.length + 1), More: true, Complete: true}, nil
+}
+
+func TestPagesThatLeadInACircleAreLeft(t *testing.T) {
+	for _, length := range []int{1, 2, 3, 7} {
+		r := newRig(t, memory.New(), 1)
+		r.link(theBook, 0, nil)
+		bank := &circle{scriptedBank: r.bank, length: length}
+		p := r.poster()
+		p.Banks[theProvider] = bank
+		if err := p.Post(t.Context(), events.Message{Connection: theConnection}); err != nil {
+			t.Fatal(err)
+		}
+		if e := r.engine(); e.Failure != "CIRCULAR_PAGES" || e.Due.IsZero() || bank.asked > 200 {
+			t.Errorf("a circle of %d: after %d reads %q", length, bank.asked, e.Failure)
+		}
+		if n, made := len(r.shelf.standing(theBook)), r.shelf.books[theBook].creates; n != length+1 || made != n {
+			t.Errorf("a circle of %d: %d records stand, %d were made", length, n, made)
+		}
 	}
 }
 
