@@ -30,9 +30,10 @@ func FuzzAnswers(f *testing.F) {
 		`{"access_token":"access-sandbox-1","item_id":"i","request_id":"r"}`, `{"institutions":[` + aBank("ins_1", "null", "null", `"`+onePixel+`"`) + `],"total":1}`,
 		`{"key":{"alg":"ES256","crv":"P-256","kid":"6c5516e1","kty":"EC","use":"sig","x":"AA","y":"AA","created_at":1,"expired_at":null}}`,
 		`null`, `[]`, `{"item":null,"accounts":[null]}`, `{"link_sessions":[null,{"results":{"item_add_results":[null]},"on_success":{}}]}`,
-		`{"error_type":"ITEM_ERROR","error_code":"` + itemToken + `"}`, itemToken,
+		`{"error_type":"ITEM_ERROR","error_code":"` + itemToken + `"}`, "http://[::1/" + itemToken,
 	} {
 		f.Add([]byte(body), 200)
+		f.Add([]byte(body), 302)
 		f.Add([]byte(body), 400)
 	}
 	f.Fuzz(func(t *testing.T, body []byte, status int) {
