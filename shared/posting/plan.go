@@ -57,7 +57,10 @@ type wish struct {
 // and returns wishes for copies of rows, at most one a row, in the order of the page. With the last page of a read, nothing
 // can come any more that keeps what was taken back.
 func plan(t *target, j *journal, page *bank.Page, account string, last bool) []*wish {
-	p := &planner{t: t, j: j, last: last, local: map[string]*wish{}}
+	p := &planner{t: t, j: j, last: last, local: map[string]*wish{}, gone: map[string]bool{}}
+	for _, id := range removedOf(page, account) {
+		p.gone[id] = true
+	}
 	changed := slices.Clone(page.Changed)
 	// Pending rows first: the settled row of the same page must find the one that it settles.
 	slices.SortStableFunc(changed, func(a, b bank.Transaction) int { return b2i(b.Pending) - b2i(a.Pending) })
@@ -97,6 +100,7 @@ type planner struct {
 	local   map[string]*wish // by bank id
 	was     map[*Row]*Row    // what a copied row was copied from
 	follows map[string]*Row  // by bank id: the row that goes on under it
+	gone    map[string]bool  // bank ids that the page takes back
 }
 
 // find gives the wish for a bank id, made of a copy of the journal's row; nil where the id is new.
@@ -142,7 +146,28 @@ func (p *planner) index(w *wish) {
 	}
 }
 
+// settles reports whether a transaction can be the settled one of the pending one that it names. What settled by itself, or is a
+// record of its own, was not that one, whatever the bank says; nor can two of one page have been the same.
+func (p *planner) settles(t *bank.Transaction) bool {
+	was, w := p.find(t.PendingID), p.find(t.ID)
+	switch {
+	case t.PendingID == t.ID:
+		return false
+	case was == nil, was == w:
+		return true
+	case w != nil:
+		return false
+	case was.source != nil && was.source.ID != t.ID:
+		return was.source.Pending || p.gone[was.source.ID]
+	}
+	itself := was.row.current() == t.PendingID && !was.row.Written.Pending
+	return !itself || was.row.State != Standing && was.row.State != Hand
+}
+
 func (p *planner) changed(t *bank.Transaction) {
+	if t.PendingID != "" && !p.settles(t) {
+		t.PendingID = ""
+	}
 	values := valuesOf(p.t.ID, t)
 	w := p.find(t.ID)
 	if w == nil {

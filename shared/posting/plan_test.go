@@ -532,6 +532,45 @@ func TestTheSameIdTwiceIsOneRecordAndTwinsAreTwo(t *testing.T) {
 	d.stands("10 13.00 bank-account> SHOP", "10 13.00 bank-account> SHOP")
 }
 
+// A bank names for each settled row the pending one that it was. Two that name the same, or one that names a row which never was
+// pending, are rows of their own: money must not be lost over a link.
+func TestALinkToWhatIsNotPendingTakesNothingAway(t *testing.T) {
+	link := func(id string) func(*bank.Transaction) { return func(t *bank.Transaction) { t.PendingID = id } }
+	one, two := tx("one", link("p"), amount("60.00"), on(11)), tx("two", link("p"), amount("40.00"), on(11))
+	other := tx("other", link("plain"), amount("7.00"), on(12))
+	const first, second, plain, own = "11 60.00 bank-account> SHOP", "11 40.00 bank-account> SHOP", "10 12.50 bank-account> SHOP", "12 7.00 bank-account> SHOP"
+	for name, c := range map[string]struct {
+		pages []bank.Page
+		want  []string
+	}{
+		"one pending, two settled":                {[]bank.Page{page(named(tx("p", pending))), page(named(one, two), "p")}, []string{second, first}},
+		"all in one page":                         {[]bank.Page{page(named(one, two, tx("p", pending)))}, []string{second, first}},
+		"the pending one was never told":          {[]bank.Page{page(named(one, two))}, []string{second, first}},
+		"the settled one is named anew":           {[]bank.Page{page(named(tx("p", pending))), page(named(one), "p"), page(named(two), "one")}, []string{second}},
+		"named anew in one page":                  {[]bank.Page{page(named(tx("p", pending))), page(named(one), "p"), page(named(two), "one", "p")}, []string{second}},
+		"a link to a settled row":                 {[]bank.Page{page(named(tx("plain"))), page(named(other))}, []string{plain, own}},
+		"a link to a settled row in its own page": {[]bank.Page{page(named(tx("plain"), other))}, []string{plain, own}},
+		"a link to itself":                        {[]bank.Page{page(named(tx("plain", link("plain"))))}, []string{plain}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, records := range []bool{true, false} {
+				d := newDesk(t)
+				d.target.Pending = records
+				for i := range c.pages {
+					d.read(c.pages[i])
+				}
+				d.stands(c.want...)
+				writes := d.writes
+				d.read(page(c.pages[len(c.pages)-1].Changed)) // told again
+				d.stands(c.want...)
+				if d.writes != writes {
+					t.Errorf("the same again wrote %d times more", d.writes-writes)
+				}
+			}
+		})
+	}
+}
+
 func TestTheLinkedAccountIsTheSideThatMoneyLeavesOrReaches(t *testing.T) {
 	d := newDesk(t)
 	d.read(page(named(tx("a"), tx("b", in))))
