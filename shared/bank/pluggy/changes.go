@@ -148,7 +148,7 @@ func (r *reader) read(ctx context.Context, from bank.From) error {
 		return &bank.Error{Kind: bank.RetryAfter, Code: "ITEM_UPDATING", After: time.Minute}
 	}
 	r.page.Complete = read.Complete
-	for n := 0; len(read.Left) > 0 && n < requests && !r.full(); n++ {
+	for n := 0; len(read.Left) > 0 && n < requests && !r.full() && (n == 0 || !hurried(ctx)); n++ {
 		index := slices.IndexFunc(r.accounts, func(a bank.Account) bool { return a.ID == read.Left[0] })
 		if index < 0 {
 			read.next() // closed since the read began
@@ -175,6 +175,13 @@ func (r *reader) begin(from bank.From, now time.Time) {
 		read.Left = append(read.Left, a.ID)
 	}
 	r.at.Read = read
+}
+
+// hurried reports whether a request that begins now may not end in time. What was read until then is told, and the rest later: it
+// would be lost with the page, and again with the next one.
+func hurried(ctx context.Context) bool {
+	end, bounded := ctx.Deadline()
+	return bounded && time.Until(end) < usualTimeout
 }
 
 // full reports whether the page says enough.
@@ -274,7 +281,7 @@ func (r *reader) news(ctx context.Context, a bank.Account, was mark) error {
 	}
 	if !whole { // it is read like one that is not known, since the mark would pass by what lies beyond
 		delete(r.at.Marks, a.ID)
-		return r.history(ctx, a)
+		return nil
 	}
 	now := markOf(rows)
 	same := now.Newest.Equal(was.Newest)
@@ -378,7 +385,7 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
-// all reads every page of a query; whole is false where there are too many.
+// all reads every page of a query; whole is false where there are too many, or there is no time for more.
 func (p *Pluggy) all(ctx context.Context, a bank.Account, filter url.Values) (rows []row, whole bool, err error) {
 	seen := map[string]bool{}
 	for after := ""; len(rows) < maxTold; {
@@ -389,6 +396,9 @@ func (p *Pluggy) all(ctx context.Context, a bank.Account, filter url.Values) (ro
 		rows = append(rows, l.rows...)
 		if l.after == "" {
 			return rows, true, nil
+		}
+		if hurried(ctx) {
+			break
 		}
 		if after = l.after; seen[after] || len(seen) == maxHops {
 			return nil, false, broken(transactionsCall, badAnswer, errCircle)

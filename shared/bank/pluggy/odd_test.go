@@ -1,12 +1,14 @@
 package pluggy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -200,3 +202,77 @@ func TestIDsAndCursorsThatPluggyNeverGivesAreNotKept(t *testing.T) {
 		t.Errorf("a cursor of a megabyte: %v", bank.CodeOf(err))
 	}
 }
+
+// A page must be told before its time is over, however slow Pluggy is: what is lost with it is read again, and lost again.
+func TestASlowPluggyIsReadAllTheSame(t *testing.T) {
+	for _, deep := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			const pages, each = 25, 3
+			news := 0
+			s := &script{t: t, answers: map[string]http.HandlerFunc{
+				"GET /items/" + theItem: says(itemJSON()), "GET /accounts": says(accountsJSON),
+				"GET " + transactionsPath: func(w http.ResponseWriter, r *http.Request) {
+					begin, q := 0, r.URL.Query()
+					_, _ = fmt.Sscan(q.Get("after"), &begin)
+					if q.Get("accountId") == theCard || (q.Has("createdAtFrom") && news == 0) {
+						says(resultsJSON("null"))(w, r)
+						return
+					}
+					var rows []string
+					for n := begin * each; n < begin*each+each; n++ {
+						created := "2026-06-16T08:00:00.000Z"
+						if news > 0 {
+							created = "2026-06-18T08:00:00.000Z"
+						}
+						rows = append(rows, rowJSON(fmt.Sprint("n", news, "-", n), theBank, `"createdAt":"`+created+`"`))
+					}
+					next := "?after=" + fmt.Sprint(begin+1)
+					if begin+1 == pages {
+						next = "null"
+					}
+					says(resultsJSON(next, rows...))(w, r)
+				},
+			}}
+			slow := func(r *http.Request) (*http.Response, error) {
+				select {
+				case <-time.After(7 * time.Second):
+					return inMemory{s}.RoundTrip(r)
+				case <-r.Context().Done():
+					return nil, r.Context().Err()
+				}
+			}
+			p, err := New(Config{
+				Environment: Sandbox, ClientID: "c", ClientSecret: secret.New("s"), HTTPClient: &http.Client{Transport: roundTrip(slow)},
+				Now: func() time.Time { return time.Date(2026, 6, 20, 12, 0, 0, 0, time.UTC) },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := ""
+			for ; news < 2; news++ {
+				told := map[string]bool{}
+				for n := 0; ; n++ {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					page, err := p.Changes(ctx, bank.From{Token: secret.New(theItem), At: at, Deep: deep && news > 0})
+					cancel()
+					if err != nil || n > pages {
+						t.Fatalf("news %d, deep %v, page %d: %v", news, deep, n, err)
+					}
+					for _, c := range page.Changed {
+						told[c.ID] = true
+					}
+					if at = page.Next; !page.More {
+						break
+					}
+				}
+				if !deep && len(told) < pages*each || len(told) == 0 {
+					t.Errorf("news %d, deep %v: %d of %d rows were told", news, deep, len(told), pages*each)
+				}
+			}
+		})
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
