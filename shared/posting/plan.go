@@ -307,7 +307,13 @@ func (p *planner) drop(w *wish) {
 }
 
 func (p *planner) unusable(u bank.Unusable) {
-	if u.ID == "" || p.t.claims == later || p.find(u.ID) != nil {
+	if u.ID == "" || p.t.claims == later {
+		return
+	}
+	if w := p.find(u.ID); w != nil {
+		if w.row.State == Standing && w.row.Flag == "" && w.intent == "" && w.row.current() == u.ID && p.t.claims != exactly {
+			w.row.Flag = Garbled
+		}
 		return
 	}
 	p.keep(&wish{row: &Row{

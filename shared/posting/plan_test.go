@@ -511,8 +511,17 @@ func TestWhatCannotBeReadIsKeptAsideUntilItCan(t *testing.T) {
 	}
 	d.read(page(named(tx("a"))))
 	d.stands("10 12.50 bank-account> SHOP")
-	d.read(unusable)
-	d.stands("10 12.50 bank-account> SHOP")
+	for _, c := range []struct {
+		page bank.Page
+		want Flag
+	}{{unusable, Garbled}, {unusable, Garbled}, {page(named(tx("a"))), ""}, {unusable, Garbled}, {page(named(tx("a", amount("13.00")))), ""}} {
+		writes := d.writes
+		d.read(c.page)
+		if r := d.row("a"); r.Flag != c.want || r.State != Standing || c.want != "" && d.writes != writes {
+			t.Errorf("%+v after %d writes", r, d.writes-writes)
+		}
+	}
+	d.stands("10 13.00 bank-account> SHOP")
 }
 
 func TestAmountsWithNoughtsAtTheEndFitABookWithFewerDigits(t *testing.T) {
