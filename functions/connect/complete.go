@@ -617,6 +617,7 @@ func (c *Connect) commit(ctx context.Context, s *bank.Session, item bank.Item) e
 		renewed := len(conn.Accounts) > 0
 		conn.Item, conn.Institution, conn.ConsentExpires = item.ID, item.Institution, item.ConsentExpires
 		conn.Institution.Logo = ""
+		conn.Institution.ID = cmp.Or(conn.Institution.ID, s.At) // not every item says
 		conn.State, conn.Reason, conn.Updated = bank.Active, "", now
 		accounts, moved := bank.Match(conn.Accounts, item.Accounts)
 		conn.Accounts = accounts
