@@ -147,7 +147,7 @@ func (p *planner) index(w *wish) {
 }
 
 // settles reports whether a transaction can be the settled one of the pending one that it names. What settled by itself, or is a
-// record of its own, was not that one, whatever the bank says; nor can two of one page have been the same.
+// record of its own, was not that one, whatever the bank says; nor can two that stand have been the same.
 func (p *planner) settles(t *bank.Transaction) bool {
 	was, w := p.find(t.PendingID), p.find(t.ID)
 	switch {
@@ -160,8 +160,14 @@ func (p *planner) settles(t *bank.Transaction) bool {
 	case was.source != nil && was.source.ID != t.ID:
 		return was.source.Pending || p.gone[was.source.ID]
 	}
-	itself := was.row.current() == t.PendingID && !was.row.Written.Pending
-	return !itself || was.row.State != Standing && was.row.State != Hand
+	row := was.row
+	switch over := row.Waiting || p.gone[row.current()]; {
+	case over, row.State != Standing && row.State != Hand: // what the bank takes back may go on under another id
+		return true
+	case row.current() == t.PendingID:
+		return row.Written.Pending
+	}
+	return row.State == Hand // it has settled as another, which a person does not want
 }
 
 func (p *planner) changed(t *bank.Transaction) {
