@@ -31,8 +31,7 @@ type call struct {
 	method string
 	path   string
 	query  url.Values
-	in     any  // nil sends no body
-	ofItem bool // the item is gone where Pluggy finds nothing
+	in     any // nil sends no body
 }
 
 // answer is what came back, whole.
@@ -48,9 +47,6 @@ func (p *Pluggy) do(ctx context.Context, c call, out any) error {
 	got, err := p.authorised(ctx, c)
 	if err != nil {
 		return err
-	}
-	if c.ofItem && got.nowhere() {
-		return gone(c.name)
 	}
 	return got.decode(out)
 }

@@ -32,6 +32,7 @@ type rule struct {
 
 // rules are the codes that can reach us, by https://docs.pluggy.ai and the OpenAPI document at https://api.pluggy.ai/oas3.json.
 var rules = map[string]rule{
+	// The code, not the status: a gateway has a 404 too, and so has Pluggy for an address that it does not know.
 	"ITEM_NOT_FOUND":        {kind: bank.Permanent, is: bank.ErrGone},
 	"ACCOUNT_NOT_FOUND":     {kind: bank.Retry, is: bank.ErrMutated}, // it was listed a moment ago
 	"TRANSACTION_NOT_FOUND": {kind: bank.Permanent},
@@ -122,12 +123,6 @@ func broken(call, code string, err error) error {
 		err = at.Err
 	}
 	return &bank.Error{Kind: bank.Retry, Code: code, Err: fmt.Errorf("pluggy %s: %w", call, err)}
-}
-
-// nowhere reports whether Pluggy itself says that what was asked for does not exist; a gateway's 404 does not, nor Pluggy's own of an
-// address that it does not know.
-func (a *answer) nowhere() bool {
-	return a.status == http.StatusNotFound && strings.HasSuffix(string(complaintOf(a.body).Code), "_NOT_FOUND")
 }
 
 // gone is the error of an item that does not exist, or is another client's: Pluggy does not tell these apart.

@@ -51,7 +51,7 @@ func (p *Pluggy) item(ctx context.Context, id string) (*item, error) {
 		return nil, gone(itemCall)
 	}
 	i := new(item)
-	if err := p.do(ctx, call{name: itemCall, method: http.MethodGet, path: "/items/" + id, ofItem: true}, i); err != nil {
+	if err := p.do(ctx, call{name: itemCall, method: http.MethodGet, path: "/items/" + id}, i); err != nil {
 		return nil, err
 	}
 	if !strings.EqualFold(string(i.ID), id) {
@@ -182,7 +182,7 @@ func (p *Pluggy) accounts(ctx context.Context, i *item) ([]bank.Account, error) 
 		Total   loose      `json:"total"`
 		Results *[]account `json:"results"`
 	}
-	c := call{name: accountsCall, method: http.MethodGet, path: "/accounts", query: url.Values{"itemId": {string(i.ID)}}, ofItem: true}
+	c := call{name: accountsCall, method: http.MethodGet, path: "/accounts", query: url.Values{"itemId": {string(i.ID)}}}
 	if err := p.do(ctx, c, &got); err != nil {
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func (p *Pluggy) Remove(ctx context.Context, token secret.String) error {
 	if !ids.MatchString(token.Reveal()) {
 		return &bank.Error{Kind: bank.OurFault, Code: "TOKEN_OF_NO_ITEM", Err: fmt.Errorf("pluggy %s", name)}
 	}
-	err := p.do(ctx, call{name: name, method: http.MethodDelete, path: "/items/" + token.Reveal(), ofItem: true}, nil)
+	err := p.do(ctx, call{name: name, method: http.MethodDelete, path: "/items/" + token.Reveal()}, nil)
 	if errors.Is(err, bank.ErrGone) {
 		return nil
 	}

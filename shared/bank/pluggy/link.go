@@ -93,7 +93,7 @@ func (p *Pluggy) connectToken(ctx context.Context, v visit, back string) (string
 	var got struct {
 		Token loose `json:"accessToken"`
 	}
-	err := p.do(ctx, call{name: name, method: http.MethodPost, path: "/connect_token", ofItem: v.Item != "", in: struct {
+	err := p.do(ctx, call{name: name, method: http.MethodPost, path: "/connect_token", in: struct {
 		Item    string  `json:"itemId,omitempty"`
 		Options options `json:"options"`
 	}{v.Item, o}}, &got)
