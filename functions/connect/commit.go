@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ func (c *Connect) commit(ctx context.Context, s *bank.Session, item bank.Item) e
 		renewed := len(conn.Accounts) > 0
 		conn.Item, conn.Institution, conn.ConsentExpires = item.ID, item.Institution, item.ConsentExpires
 		conn.Institution.Logo = ""
+		conn.Institution.ID = cmp.Or(conn.Institution.ID, s.At) // not every item says
 		conn.State, conn.Reason, conn.NewAccounts, conn.Updated = bank.Active, "", false, now
 		accounts, moved := bank.Match(conn.Accounts, item.Accounts)
 		conn.Accounts = accounts

@@ -35,6 +35,7 @@ type finished struct {
 	slow      func() // what happens while an exchange is under way
 	broken    error  // of reading the item
 	removed   []string
+	nameless  bool // the item does not say at which bank it is
 }
 
 func (f *finished) Outcome(context.Context, bank.Visit) (bank.Outcome, error) {
@@ -67,6 +68,9 @@ func (f *finished) Remove(_ context.Context, token secret.String) error {
 func (f *finished) Item(context.Context, secret.String) (bank.Item, error) {
 	if f.broken != nil {
 		return bank.Item{}, f.broken
+	}
+	if f.nameless {
+		return bank.Item{ID: "item"}, nil
 	}
 	return bank.Item{ID: "item", Institution: bank.Institution{ID: "i1"}}, nil
 }
@@ -186,6 +190,20 @@ func TestARefusedExchangeEndsTheSessionAndOnlyADoubtfulOneIsLost(t *testing.T) {
 				t.Error("the handle of a session that has ended is still there")
 			}
 		})
+	}
+}
+
+// By its bank a connection is restored, and one that is connected twice is noticed.
+func TestAConnectionHasTheBankAtWhichThePersonSignedInWhateverItsItemSays(t *testing.T) {
+	for _, nameless := range []bool{false, true} {
+		v := newVisit(t, &finished{exchanges: []error{nil}, nameless: nameless})
+		if got := v.complete(""); got.State != "kept" {
+			t.Fatalf("%+v", got)
+		}
+		made, err := store.Connections.Find(t.Context(), v.store, store.Query{Field: store.ByOwner, Any: []string{"ana"}})
+		if err != nil || len(made) != 1 || made[0].Institution.ID != "i1" {
+			t.Errorf("nameless %v: %+v, %v", nameless, made, err)
+		}
 	}
 }
 

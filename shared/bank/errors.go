@@ -101,7 +101,7 @@ var (
 // Why a row cannot be used, whatever the provider. A person reads these beside the row, as the Reason of an Unusable.
 var (
 	ErrNotRow     = errors.New("the bank sent something that is not a transaction")
-	ErrNoID       = errors.New("the bank gave the transaction no id")
+	ErrNoID       = errors.New("the bank gave the transaction no id, or one that cannot be used")
 	ErrNoAmount   = errors.New("the bank gave the transaction no amount")
 	ErrBadAmount  = errors.New("the bank gave an amount that is not a number")
 	ErrNoCurrency = errors.New("the bank gave the amount no currency")

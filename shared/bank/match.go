@@ -1,11 +1,19 @@
 package bank
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Match follows accounts when the bank names them anew: an account keeps its key where the id is the same, else where the
 // provider's persistent id is, else where type, mask, name and currency are and no second account is like it. Accounts that
-// the bank no longer names stay, as Gone. It returns the keys of accounts whose id has changed.
+// the bank no longer names stay, as Gone. It returns the keys of accounts whose id has changed, or which were gone and are back.
 func Match(old []LinkedAccount, now []Account) (accounts []LinkedAccount, moved []string) {
+	for i := len(now) - 1; i >= 0; i-- { // a second one with the same id would be one more account at every look
+		if slices.ContainsFunc(now[:i], func(a Account) bool { return a.ID == now[i].ID }) {
+			now = slices.Delete(slices.Clone(now), i, i+1)
+		}
+	}
 	keyed := make([]string, len(now))
 	taken := map[string]bool{}
 	assign := func(same func(LinkedAccount, Account) bool, unique bool) {
@@ -48,7 +56,7 @@ func Match(old []LinkedAccount, now []Account) (accounts []LinkedAccount, moved 
 			accounts = append(accounts, o)
 			continue
 		}
-		if a.ID != o.ID {
+		if a.ID != o.ID || o.Gone {
 			moved = append(moved, o.Key)
 		}
 		accounts = append(accounts, LinkedAccount{Key: o.Key, Account: a})

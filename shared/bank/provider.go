@@ -173,7 +173,8 @@ type RemovedTransaction struct {
 	Account string `json:"account"` // "" where the bank does not say
 }
 
-// Unusable is a row that the adapter could not understand; it is shown to the user and the rest goes on.
+// Unusable is a row that the adapter could not understand; it is shown to the user and the rest goes on. Its ID is UnnamedID where it
+// has none that is usable; without any it is shown to nobody.
 type Unusable struct {
 	ID, Account, Reason string
 }

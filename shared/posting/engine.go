@@ -95,6 +95,9 @@ type Read struct {
 	// no longer names is gone, and the bank will never say so.
 	Written []bank.RemovedTransaction `json:"written,omitempty"`
 	Named   bool                      `json:"named,omitempty"` // segments keep what the bank named, to know at the end what it did not
+	// Pages is how many were read one after the other, and Anchor the digest of where an earlier one led; see circles.
+	Pages  uint   `json:"pages,omitempty"`
+	Anchor string `json:"anchor,omitempty"`
 }
 
 // byConnection is the index field of documents that belong to a connection.

@@ -1,12 +1,15 @@
 package posting_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"cloud.google.com/go/civil"
 
 	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/events"
 	"github.com/bkper/automations-portal/shared/ledger"
 	"github.com/bkper/automations-portal/shared/store/memory"
 )
@@ -89,6 +92,66 @@ func TestAnAccountThatIsNamedAnewIsReplayed(t *testing.T) {
 	r.post()
 	if n := len(r.shelf.standing(theBook)); n != 6 {
 		t.Errorf("%d records stand, and the bank has 6", n)
+	}
+}
+
+// A person takes an account out of the consent and brings it back, or a bank does not name it for a while. What came for it
+// meanwhile was for nobody, and the bank says it once.
+func TestAnAccountThatComesBackIsReplayed(t *testing.T) {
+	r := newRig(t, memory.New(), 2)
+	i := r.link(theBook, 0, nil)
+	r.bank.says(movements(0, 0, 5)...)
+	r.post()
+	all := r.bank.accounts
+	r.bank.accounts = all[1:]
+	r.clock.pass(25 * time.Hour)
+	r.post()
+	r.bank.says(movement(0, 60))
+	r.clock.pass(7 * time.Hour)
+	r.post()
+	r.bank.accounts = all
+	r.clock.pass(25 * time.Hour)
+	r.post()
+	if n := len(r.shelf.standing(theBook)); n != 6 {
+		t.Errorf("%d records stand, and the bank has 6", n)
+	}
+	if now := r.integration(i.ID); now.Epoch != 0 || now.Want != now.Have || r.shelf.books[theBook].creates != 6 {
+		t.Errorf("epoch %d, want %d, have %d, %d records were made", now.Epoch, now.Want, now.Have, r.shelf.books[theBook].creates)
+	}
+}
+
+// circle is a bank whose pages lead back to one before.
+type circle struct {
+	*scriptedBank
+	length, asked int
+}
+
+func (c *circle) Changes(_ context.Context, from bank.From) (bank.Page, error) {
+	c.asked++
+	if c.asked > 1000 {
+		return bank.Page{}, &bank.Error{Kind: bank.Permanent, Code: "FOR_EVER"}
+	}
+	n := 0
+	_, _ = fmt.Sscan(from.At, &n)
+	return bank.Page{Changed: movements(0, n, 1), Next: fmt.Sprint(n%c.length + 1), More: true, Complete: true}, nil
+}
+
+func TestPagesThatLeadInACircleAreLeft(t *testing.T) {
+	for _, length := range []int{1, 2, 3, 7} {
+		r := newRig(t, memory.New(), 1)
+		r.link(theBook, 0, nil)
+		bank := &circle{scriptedBank: r.bank, length: length}
+		p := r.poster()
+		p.Banks[theProvider] = bank
+		if err := p.Post(t.Context(), events.Message{Connection: theConnection}); err != nil {
+			t.Fatal(err)
+		}
+		if e := r.engine(); e.Failure != "CIRCULAR_PAGES" || e.Due.IsZero() || bank.asked > 200 {
+			t.Errorf("a circle of %d: after %d reads %q", length, bank.asked, e.Failure)
+		}
+		if n, made := len(r.shelf.standing(theBook)), r.shelf.books[theBook].creates; n != length+1 || made != n {
+			t.Errorf("a circle of %d: %d records stand, %d were made", length, n, made)
+		}
 	}
 }
 

@@ -77,13 +77,15 @@ const (
 	ToRevive Intent = "revive"
 )
 
-// Flag says that the bank and the record differ and that a person's hand forbids to change the record.
+// Flag says that the bank and the record differ, and that the record cannot be changed: a person's hand forbids it, or nobody can read
+// to what.
 type Flag string
 
 // The flags.
 const (
 	Changed   Flag = "changed"    // the bank has other values
 	TakenBack Flag = "taken_back" // the bank no longer has it
+	Garbled   Flag = "garbled"    // the bank has changed it to something that cannot be read
 )
 
 // Reason says why a row is kept aside.

@@ -57,7 +57,10 @@ type wish struct {
 // and returns wishes for copies of rows, at most one a row, in the order of the page. With the last page of a read, nothing
 // can come any more that keeps what was taken back.
 func plan(t *target, j *journal, page *bank.Page, account string, last bool) []*wish {
-	p := &planner{t: t, j: j, last: last, local: map[string]*wish{}}
+	p := &planner{t: t, j: j, last: last, local: map[string]*wish{}, gone: map[string]bool{}}
+	for _, id := range removedOf(page, account) {
+		p.gone[id] = true
+	}
 	changed := slices.Clone(page.Changed)
 	// Pending rows first: the settled row of the same page must find the one that it settles.
 	slices.SortStableFunc(changed, func(a, b bank.Transaction) int { return b2i(b.Pending) - b2i(a.Pending) })
@@ -97,6 +100,7 @@ type planner struct {
 	local   map[string]*wish // by bank id
 	was     map[*Row]*Row    // what a copied row was copied from
 	follows map[string]*Row  // by bank id: the row that goes on under it
+	gone    map[string]bool  // bank ids that the page takes back
 }
 
 // find gives the wish for a bank id, made of a copy of the journal's row; nil where the id is new.
@@ -142,7 +146,34 @@ func (p *planner) index(w *wish) {
 	}
 }
 
+// settles reports whether a transaction can be the settled one of the pending one that it names. What settled by itself, or is a
+// record of its own, was not that one, whatever the bank says; nor can two that stand have been the same.
+func (p *planner) settles(t *bank.Transaction) bool {
+	was, w := p.find(t.PendingID), p.find(t.ID)
+	switch {
+	case t.PendingID == t.ID:
+		return false
+	case was == nil, was == w:
+		return true
+	case w != nil:
+		return false
+	case was.source != nil && was.source.ID != t.ID:
+		return was.source.Pending || p.gone[was.source.ID]
+	}
+	row := was.row
+	switch over := row.Waiting || p.gone[row.current()]; {
+	case over, row.State != Standing && row.State != Hand: // what the bank takes back may go on under another id
+		return true
+	case row.current() == t.PendingID:
+		return row.Written.Pending
+	}
+	return row.State == Hand // it has settled as another, which a person does not want
+}
+
 func (p *planner) changed(t *bank.Transaction) {
+	if t.PendingID != "" && !p.settles(t) {
+		t.PendingID = ""
+	}
 	values := valuesOf(p.t.ID, t)
 	w := p.find(t.ID)
 	if w == nil {
@@ -282,7 +313,13 @@ func (p *planner) drop(w *wish) {
 }
 
 func (p *planner) unusable(u bank.Unusable) {
-	if u.ID == "" || p.t.claims == later || p.find(u.ID) != nil {
+	if u.ID == "" || p.t.claims == later {
+		return
+	}
+	if w := p.find(u.ID); w != nil {
+		if w.row.State == Standing && w.row.Flag == "" && w.intent == "" && w.row.current() == u.ID && p.t.claims != exactly {
+			w.row.Flag = Garbled
+		}
 		return
 	}
 	p.keep(&wish{row: &Row{

@@ -511,8 +511,17 @@ func TestWhatCannotBeReadIsKeptAsideUntilItCan(t *testing.T) {
 	}
 	d.read(page(named(tx("a"))))
 	d.stands("10 12.50 bank-account> SHOP")
-	d.read(unusable)
-	d.stands("10 12.50 bank-account> SHOP")
+	for _, c := range []struct {
+		page bank.Page
+		want Flag
+	}{{unusable, Garbled}, {unusable, Garbled}, {page(named(tx("a"))), ""}, {unusable, Garbled}, {page(named(tx("a", amount("13.00")))), ""}} {
+		writes := d.writes
+		d.read(c.page)
+		if r := d.row("a"); r.Flag != c.want || r.State != Standing || c.want != "" && d.writes != writes {
+			t.Errorf("%+v after %d writes", r, d.writes-writes)
+		}
+	}
+	d.stands("10 13.00 bank-account> SHOP")
 }
 
 func TestAmountsWithNoughtsAtTheEndFitABookWithFewerDigits(t *testing.T) {
@@ -530,6 +539,48 @@ func TestTheSameIdTwiceIsOneRecordAndTwinsAreTwo(t *testing.T) {
 	d.stands("10 13.00 bank-account> SHOP", "10 13.00 bank-account> SHOP")
 	d.read(page(named(bank.Transaction{ID: "else", Account: "another account"}), "unknown"))
 	d.stands("10 13.00 bank-account> SHOP", "10 13.00 bank-account> SHOP")
+}
+
+// A bank names for each settled row the pending one that it was. Two that name the same, or one that names a row which never was
+// pending, are rows of their own: money must not be lost over a link.
+func TestALinkToWhatIsNotPendingTakesNothingAway(t *testing.T) {
+	link := func(id string) func(*bank.Transaction) { return func(t *bank.Transaction) { t.PendingID = id } }
+	one, two := tx("one", link("p"), amount("60.00"), on(11)), tx("two", link("p"), amount("40.00"), on(11))
+	other := tx("other", link("plain"), amount("7.00"), on(12))
+	const first, second, plain, own = "11 60.00 bank-account> SHOP", "11 40.00 bank-account> SHOP", "10 12.50 bank-account> SHOP", "12 7.00 bank-account> SHOP"
+	for name, c := range map[string]struct {
+		pages []bank.Page
+		want  []string
+	}{
+		"one pending, two settled":                {[]bank.Page{page(named(tx("p", pending))), page(named(one, two), "p")}, []string{second, first}},
+		"all in one page":                         {[]bank.Page{page(named(one, two, tx("p", pending)))}, []string{second, first}},
+		"the pending one was never told":          {[]bank.Page{page(named(one, two))}, []string{second, first}},
+		"one in each of two reads":                {[]bank.Page{page(named(tx("p", pending))), page(named(one), "p"), page(named(two))}, []string{second, first}},
+		"named anew, and taken back later":        {[]bank.Page{page(named(tx("p", pending))), page(named(one), "p"), page(named(two)), page(nil, "one")}, []string{second}},
+		"the settled one is named anew":           {[]bank.Page{page(named(tx("p", pending))), page(named(one), "p"), page(named(two), "one")}, []string{second}},
+		"named anew in one page":                  {[]bank.Page{page(named(tx("p", pending))), page(named(one), "p"), page(named(two), "one", "p")}, []string{second}},
+		"a settled row goes on as another":        {[]bank.Page{page(named(tx("plain"))), page(named(other), "plain")}, []string{own}},
+		"a link to a settled row":                 {[]bank.Page{page(named(tx("plain"))), page(named(other))}, []string{plain, own}},
+		"a link to a settled row in its own page": {[]bank.Page{page(named(tx("plain"), other))}, []string{plain, own}},
+		"a link to itself":                        {[]bank.Page{page(named(tx("plain", link("plain"))))}, []string{plain}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, records := range []bool{true, false} {
+				d := newDesk(t)
+				d.target.Pending = records
+				for i := range c.pages {
+					d.read(c.pages[i])
+				}
+				d.stands(c.want...)
+				writes := d.writes
+				d.read(page(c.pages[len(c.pages)-1].Changed)) // told again
+				d.stands(c.want...)
+				if d.writes != writes {
+					t.Errorf("the same again wrote %d times more", d.writes-writes)
+				}
+			}
+		})
+	}
 }
 
 func TestTheLinkedAccountIsTheSideThatMoneyLeavesOrReaches(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -547,7 +548,29 @@ func (r *run) read(ctx context.Context) error {
 		if r.e.Read.past(&page, r.e.Cursor) {
 			return r.finish(ctx, &page)
 		}
+		if r.e.Read.circles(&page) {
+			if err := r.startOver(&bank.Error{Kind: bank.Retry, Code: "CIRCULAR_PAGES", Err: bank.ErrMutated}); err != nil {
+				return err
+			}
+		}
 	}
+}
+
+// circles reports whether a page leads to one that was read before, and would be followed for ever, in a circle of any length: where
+// each leads is compared with where one before it did, which moves on whenever the number of pages has doubled.
+func (read *Read) circles(page *bank.Page) bool {
+	if !page.More {
+		read.Pages, read.Anchor = 0, ""
+		return false
+	}
+	next := bank.Hash(page.Next)[:12]
+	if next == read.Anchor {
+		return true
+	}
+	if read.Pages++; bits.OnesCount(read.Pages) == 1 {
+		read.Anchor = next
+	}
+	return false
 }
 
 // past moves a read on past a page, and reports whether that was the last one.
@@ -571,16 +594,18 @@ func (read *Read) past(page *bank.Page, cursor string) bool {
 // startOver takes a read back to where it must begin again, where the bank's answer asks for that; other errors are returned.
 func (r *run) startOver(err error) error {
 	read := r.e.Read
-	switch {
-	case errors.Is(err, bank.ErrCursor) && read.At != "":
+	if errors.Is(err, bank.ErrCursor) && read.At != "" {
 		// Start over at the beginning of history: what is there already is recognised by its ids.
 		r.e.Cursor, r.e.Read = "", nil
 		return errConfig
-	case !errors.Is(err, bank.ErrMutated):
+	}
+	if !errors.Is(err, bank.ErrMutated) {
 		return err
-	case read.Then != "":
+	}
+	read.Pages, read.Anchor = 0, ""
+	if read.Then != "" {
 		read.At = r.e.Cursor
-	default:
+	} else {
 		// What this attempt wrote and the next one does not name was never, or is no longer, at the bank.
 		read.At, read.Written, read.Oldest, read.No, read.Named = read.Origin, nil, nil, read.No+1, true
 	}

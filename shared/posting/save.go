@@ -60,8 +60,9 @@ func BringBack(tx store.Tx, i *bank.Integration) error {
 	return store.Integrations.Put(tx, i)
 }
 
-// Moved finds the live integrations of accounts that the bank names anew, with their epoch advanced: their transactions
-// may come again under other ids, and must be recognised. A removed one notices when it is saved again.
+// Moved finds the live integrations of accounts that the bank names anew, or again, for a replay: what came for those that were gone
+// is not told again. Where the account has another id now the epoch is advanced: its transactions may come again under other ids too,
+// and must be recognised. A removed one notices when it is saved again.
 func Moved(tx store.Tx, connection string, accounts []bank.LinkedAccount, keys []string) ([]*bank.Integration, error) {
 	byKey := map[string]bank.LinkedAccount{}
 	for _, a := range accounts {
@@ -77,8 +78,10 @@ func Moved(tx store.Tx, connection string, accounts []bank.LinkedAccount, keys [
 			if i.State != bank.Live {
 				continue
 			}
+			if i.Of.ID != byKey[key].ID {
+				i.Epoch++
+			}
 			i.Of = byKey[key].Account
-			i.Epoch++
 			i.Want++
 			moved = append(moved, i)
 		}

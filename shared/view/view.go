@@ -240,6 +240,7 @@ var asides = map[posting.Reason]string{
 
 var flags = map[posting.Flag]string{
 	posting.Changed:   "The bank has changed this transaction to what stands here, but its record was posted, checked or changed by hand, or is locked. Compare the record with the bank, and correct it if need be.",
+	posting.Garbled:   "The bank has changed this transaction to something that cannot be read, and its record is as it was. Compare the record with the bank's statement, and correct it if need be.",
 	posting.TakenBack: "The bank has taken this transaction back, but its record was posted, checked or changed by hand, or is locked. Remove the record if it is not needed.",
 }
 

@@ -101,7 +101,7 @@ func TestARowIsShownAsTheBankHasItWithASentence(t *testing.T) {
 			t.Errorf("%s: %+v", reason, v)
 		}
 	}
-	for _, flag := range []posting.Flag{posting.Changed, posting.TakenBack} {
+	for _, flag := range []posting.Flag{posting.Changed, posting.TakenBack, posting.Garbled} {
 		v := view.OfRow(&posting.Row{State: posting.Standing, Flag: flag, Record: "r", Written: written, Bank: &now})
 		if v.Message == "" || v.Reason != string(flag) || v.Date != "2026-01-03" || v.Amount != "7" || v.Direction != "out" || v.Record != "r" {
 			t.Errorf("%s: %+v", flag, v)

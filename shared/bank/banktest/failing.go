@@ -14,6 +14,7 @@ import (
 var failing = []Check{
 	{"whatever breaks is worth a retry, and shows no secret", breaks},
 	{"a service that says when is believed", saysWhen},
+	{"a success that says nothing is none", saysNothing},
 	{"who goes away is not waited for", goesAway},
 	{"keys that cannot be had do not make a webhook forged", keysAway},
 	{"a token that never was is refused for good", noSuchToken},
@@ -155,6 +156,41 @@ func saysWhen(ctx context.Context, h Harness) error {
 		var e *bank.Error
 		if err := call(ctx); !errors.As(err, &e) || e.Kind != bank.RetryAfter || e.After != want {
 			return fmt.Errorf("%s: %v", name, err)
+		}
+	}
+	return nil
+}
+
+// saysNothing: an answer without its parts must not look like one in which there is nothing. Accounts would be gone, rows passed by,
+// and a person sent away who is at the bank. That a removal took place, and that there are no banks, it may say.
+func saysNothing(ctx context.Context, h Harness) error {
+	all, secrets, err := breaking(ctx, h)
+	if err != nil {
+		return err
+	}
+	delete(all, "remove")
+	delete(all, "banks")
+	delete(all, "outcome")
+	begun, err := begin(ctx, h, bank.Begin{})
+	if err != nil {
+		return err
+	}
+	defer h.Faults.set(nil)
+	for _, f := range hollow {
+		h.Faults.set(&f)
+		for name, call := range all {
+			if err := passing(call(ctx), secrets); err != nil {
+				return fmt.Errorf("%s, %s: %w", f.name, name, err)
+			}
+		}
+		out, err := h.Provider.Outcome(ctx, bank.Visit{Handle: begun.Handle, Ref: begun.Ref, User: "user-1"})
+		if err != nil {
+			err = passing(err, secrets)
+		} else if out.State != bank.Visiting {
+			err = fmt.Errorf("it says that the person is %s", out.State)
+		}
+		if err != nil {
+			return fmt.Errorf("%s, outcome: %w", f.name, err)
 		}
 	}
 	return nil

@@ -22,6 +22,7 @@ type fault struct {
 	status int // 0 cuts the connection
 	kind   string
 	header map[string]string
+	body   string // instead of the request
 }
 
 const patience = "7" // seconds, of a Retry-After
@@ -33,6 +34,14 @@ var faults = []fault{
 	{name: "503 with nothing", status: 503},
 	{name: "429", status: 429, kind: "application/json"},
 	{name: "429 that says when", status: 429, kind: "application/json", header: map[string]string{"Retry-After": patience}},
+}
+
+// hollow are successes that say nothing.
+var hollow = []fault{
+	{name: "an empty object", status: 200, kind: "application/json", body: "{}"},
+	{name: "null", status: 200, kind: "application/json", body: "null"},
+	{name: "nothing", status: 200, kind: "application/json", body: " "},
+	{name: "a page", status: 200, kind: "text/html", body: "<html><body>Sign in to the network</body></html>"},
 }
 
 // set breaks the service, or heals it with nil.
@@ -64,5 +73,9 @@ func (f *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", broken.kind)
 	w.WriteHeader(broken.status)
+	if broken.body != "" {
+		_, _ = io.WriteString(w, broken.body) // a caller that went away cannot be told
+		return
+	}
 	fmt.Fprintf(w, `{"error":%q,"request":%q,"headers":%q}`, broken.name, body, fmt.Sprint(r.Header))
 }

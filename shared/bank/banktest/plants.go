@@ -155,6 +155,14 @@ var plants = []Plant{
 	{Name: "Retry-After ignored", Caught: "a service that says when is believed", wrap: onAnyReadError(func(_ bank.From, err error) error {
 		return &bank.Error{Kind: bank.Retry, Code: "X", Err: err}
 	})},
+	{Name: "an empty answer taken for a page", Caught: "a success that says nothing is none", wrap: func(p bank.Provider) bank.Provider {
+		return reads{p, func(from bank.From, page bank.Page, err error) (bank.Page, error) {
+			if err != nil && bank.KindOf(err) == bank.Retry {
+				return bank.Page{Next: from.At}, nil
+			}
+			return page, err
+		}}
+	}},
 	{Name: "the context ignored", Caught: "who goes away is not waited for", wrap: func(p bank.Provider) bank.Provider { return deaf{p} }},
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -44,15 +45,20 @@ func (p *Plaid) Changes(ctx context.Context, from bank.From) (bank.Page, error) 
 	return readPage(body, from.At)
 }
 
+// syncAnswer has pointers where Plaid always gives something: without it the answer is no page, since the cursor of half a page
+// would pass by the other half.
 type syncAnswer struct {
-	Added    []jsontext.Value `json:"added"`
-	Modified []jsontext.Value `json:"modified"`
-	Removed  []jsontext.Value `json:"removed"`
-	Next     string           `json:"next_cursor"`
-	More     bool             `json:"has_more"`
-	Status   string           `json:"transactions_update_status"`
-	Accounts []jsontext.Value `json:"accounts"`
+	Added    *[]jsontext.Value `json:"added"`
+	Modified *[]jsontext.Value `json:"modified"`
+	Removed  *[]jsontext.Value `json:"removed"`
+	Next     *string           `json:"next_cursor"`
+	More     *bool             `json:"has_more"`
+	Status   string            `json:"transactions_update_status"`
+	Accounts []jsontext.Value  `json:"accounts"`
 }
+
+// maxCursor is far above the 256 characters of Plaid's cursors, and little beside what a document holds.
+const maxCursor = 4 << 10
 
 // readPage decodes an answer to a call with the cursor at.
 func readPage(body []byte, at string) (bank.Page, error) {
@@ -60,28 +66,34 @@ func readPage(body []byte, at string) (bank.Page, error) {
 	if err := tolerant.Unmarshal(body, &a); err != nil {
 		return bank.Page{}, broken(syncCall, badAnswer, errors.New("the answer cannot be decoded"))
 	}
-	if a.More && (a.Next == "" || a.Next == at) {
+	if a.Added == nil || a.Modified == nil || a.Removed == nil || a.Next == nil || a.More == nil {
+		return bank.Page{}, broken(syncCall, badAnswer, errors.New("a part of the answer is missing"))
+	}
+	if len(*a.Next) > maxCursor {
+		return bank.Page{}, broken(syncCall, badAnswer, errors.New("its cursor is too long to be kept"))
+	}
+	if *a.More && (*a.Next == "" || *a.Next == at) {
 		return bank.Page{}, broken(syncCall, badAnswer, errors.New("more is promised where nothing moves on"))
 	}
-	page := bank.Page{Next: a.Next, More: a.More, Complete: a.Status == "HISTORICAL_UPDATE_COMPLETE"}
-	if a.Next == "" {
+	page := bank.Page{Next: *a.Next, More: *a.More, Complete: a.Status == "HISTORICAL_UPDATE_COMPLETE"}
+	if page.Next == "" {
 		// Plaid has nothing yet. The empty cursor would send a reader that is further on back to the beginning.
 		page.Next = at
 	}
-	for _, value := range append(a.Added, a.Modified...) {
-		row := readRow(value)
-		if t, err := row.transaction(); err != nil {
-			page.Unusable = append(page.Unusable, bank.Unusable{ID: t.ID, Account: t.Account, Reason: err.Error()})
+	for _, value := range slices.Concat(*a.Added, *a.Modified) {
+		if t, err := readRow(value).transaction(); err != nil {
+			page.Unusable = append(page.Unusable, unusable(value, t, err))
 		} else {
 			page.Changed = append(page.Changed, t)
 		}
 	}
-	for _, value := range a.Removed {
+	for _, value := range *a.Removed {
 		row := readRow(value)
-		if id := tolerant.Text(row.ID); id != "" {
-			page.Removed = append(page.Removed, bank.RemovedTransaction{ID: id, Account: tolerant.Text(row.Account)})
+		t := bank.Transaction{ID: row.id(), Account: tolerant.Text(row.Account)}
+		if t.ID != "" {
+			page.Removed = append(page.Removed, bank.RemovedTransaction{ID: t.ID, Account: t.Account})
 		} else {
-			page.Unusable = append(page.Unusable, bank.Unusable{Account: tolerant.Text(row.Account), Reason: bank.ErrNoID.Error()})
+			page.Unusable = append(page.Unusable, unusable(value, t, bank.ErrNoID))
 		}
 	}
 	for _, value := range a.Accounts {
@@ -91,6 +103,11 @@ func readPage(body []byte, at string) (bank.Page, error) {
 		}
 	}
 	return page, nil
+}
+
+// unusable is a row that cannot be recorded, with what is known of it.
+func unusable(value jsontext.Value, t bank.Transaction, why error) bank.Unusable {
+	return bank.Unusable{ID: cmp.Or(t.ID, bank.UnnamedID(value)), Account: t.Account, Reason: why.Error()}
 }
 
 type syncAccount struct {

@@ -2,6 +2,7 @@ package plaid
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/bkper/automations-portal/shared/bank"
+	"github.com/bkper/automations-portal/shared/bank/internal/tolerant"
 	"github.com/bkper/automations-portal/shared/secret"
 )
 
@@ -93,6 +95,44 @@ func TestAPageThatPromisesMoreMustMoveOn(t *testing.T) {
 	}
 }
 
+// Every answer has these. One without them, taken for an empty one, would move the cursor past rows that nobody has read.
+func TestAnAnswerWithoutItsPartsIsNoPage(t *testing.T) {
+	whole := []string{`"added":[]`, `"modified":[]`, `"removed":[]`, `"next_cursor":"c1"`, `"has_more":false`}
+	if _, err := readPage([]byte("{"+strings.Join(whole, ",")+"}"), "c0"); err != nil {
+		t.Fatal(err)
+	}
+	for i, part := range whole {
+		name, _, _ := strings.Cut(part, ":")
+		for _, instead := range []string{`"x":1`, name + ":null"} {
+			parts := slices.Clone(whole)
+			parts[i] = instead
+			body := "{" + strings.Join(parts, ",") + "}"
+			if got, err := readPage([]byte(body), "c0"); bank.CodeOf(err) != badAnswer || bank.KindOf(err) != bank.Retry {
+				t.Errorf("%s: %+v, %v", body, got, err)
+			}
+		}
+	}
+}
+
+// What is kept of an answer must fit where it is kept: one row must not stop all that come after it.
+func TestIDsAndCursorsThatPlaidNeverGivesAreNotKept(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	if _, err := readPage([]byte(page(`"next_cursor":"`+long+`","has_more":true`)), "c0"); bank.CodeOf(err) != badAnswer {
+		t.Errorf("a cursor of a megabyte: %v", err)
+	}
+	for _, id := range []string{long, "a b", `it's \"both\"`, `a\u0000`, `a\nb`, "é"} {
+		row := strings.Replace(fullRow, `"t1"`, `"`+id+`"`, 1)
+		got, err := readPage([]byte(`{"added":[`+row+`,`+fullRow+`],"modified":[],"removed":[{"transaction_id":"`+id+`","account_id":"a1"}],"next_cursor":"c1","has_more":false}`), "")
+		if err != nil || len(got.Changed) != 1 || len(got.Removed) != 0 || len(got.Unusable) != 2 || got.Unusable[0].ID == id {
+			t.Errorf("%.20q: %d changed, %d removed, %d unusable, %v", id, len(got.Changed), len(got.Removed), len(got.Unusable), err)
+		}
+		pending := strings.Replace(fullRow, `"t0"`, `"`+id+`"`, 1)
+		if got, err = readPage([]byte(`{"added":[`+pending+`],"modified":[],"removed":[],"next_cursor":"c1","has_more":false}`), ""); err != nil || len(got.Changed) != 1 || got.Changed[0].PendingID != "" {
+			t.Errorf("as pending %.20q: %+v, %v", id, got.Changed, err)
+		}
+	}
+}
+
 func TestHistoryIsCompleteOnlyWhenPlaidSaysSo(t *testing.T) {
 	for status, complete := range map[string]bool{
 		`"HISTORICAL_UPDATE_COMPLETE"`: true, `"INITIAL_UPDATE_COMPLETE"`: false, `"NOT_READY"`: false,
@@ -110,7 +150,7 @@ func TestAmountsAreExact(t *testing.T) {
 		"0.1": "0.1", "-0.30": "0.3", "1234567890123.4567": "1234567890123.4567", "0.30000000000000004": "0.30000000000000004",
 		"9007199254740993": "9007199254740993", "1e3": "1000", "-2.5E-3": "0.0025", "0": "0", "-0": "0", "100": "100",
 	} {
-		got, err := readPage([]byte(`{"added":[`+strings.Replace(fullRow, "12.30", written, 1)+`],"next_cursor":"c1","has_more":false}`), "")
+		got, err := readPage([]byte(`{"added":[`+strings.Replace(fullRow, "12.30", written, 1)+`],"modified":[],"removed":[],"next_cursor":"c1","has_more":false}`), "")
 		if err != nil || len(got.Changed) != 1 {
 			t.Fatalf("%s: %+v, %v", written, got, err)
 		}
@@ -145,6 +185,7 @@ func TestOneOddRowHidesNoOther(t *testing.T) {
 		change(`"amount":12.30,`, ``):                                           {ID: "odd", Account: "a1", Reason: bank.ErrNoAmount.Error()},
 		change(`12.30`, `"12.30"`):                                              {ID: "odd", Account: "a1", Reason: bank.ErrBadAmount.Error()},
 		change(`12.30`, `1e999999999`):                                          {ID: "odd", Account: "a1", Reason: bank.ErrBadAmount.Error()},
+		change(`12.30`, `1e60`):                                                 {ID: "odd", Account: "a1", Reason: bank.ErrBadAmount.Error()},
 		change(`12.30`, `{}`):                                                   {ID: "odd", Account: "a1", Reason: bank.ErrBadAmount.Error()},
 		change(`"iso_currency_code":"USD"`, `"iso_currency_code":null`):         {ID: "odd", Account: "a1", Reason: bank.ErrNoCurrency.Error()},
 		change(`"date":"2026-03-13"`, `"date":"2026-02-29"`):                    {ID: "odd", Account: "a1", Reason: bank.ErrBadDate.Error()},
@@ -155,6 +196,9 @@ func TestOneOddRowHidesNoOther(t *testing.T) {
 		got, err := readPage([]byte(`{"added":[`+fullRow+`,`+row+`],"modified":[`+row+`],"removed":[],"next_cursor":"c1","has_more":false}`), "")
 		if err != nil || len(got.Changed) != 1 {
 			t.Errorf("%s: %+v, %v", row, got, err)
+		}
+		if want.ID == "" { // one that is made up, so that the row is shown, and once
+			want.ID = bank.UnnamedID([]byte(row))
 		}
 		if diff := cmp.Diff([]bank.Unusable{want, want}, got.Unusable); diff != "" {
 			t.Errorf("%s: %s", row, diff)
@@ -172,7 +216,7 @@ func TestOddTypesInFieldsThatDoNotMatterCostNothing(t *testing.T) {
 	} {
 		row = strings.Replace(row, change[0], change[1], 1)
 	}
-	got, err := readPage([]byte(`{"added":[`+row+`],"next_cursor":"c1","has_more":false}`), "")
+	got, err := readPage([]byte(`{"added":[`+row+`],"modified":[],"removed":[],"next_cursor":"c1","has_more":false}`), "")
 	if err != nil || len(got.Changed) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -185,7 +229,7 @@ func TestOddTypesInFieldsThatDoNotMatterCostNothing(t *testing.T) {
 }
 
 func TestARemovalWithoutAnIDIsKeptAside(t *testing.T) {
-	got, err := readPage([]byte(`{"removed":[{"account_id":"a1"},{"transaction_id":"t1"},null],"next_cursor":"c1","has_more":false}`), "")
+	got, err := readPage([]byte(`{"added":[],"modified":[],"removed":[{"account_id":"a1"},{"transaction_id":"t1"},null],"next_cursor":"c1","has_more":false}`), "")
 	if err != nil || len(got.Removed) != 1 || len(got.Unusable) != 2 {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -194,11 +238,18 @@ func TestARemovalWithoutAnIDIsKeptAside(t *testing.T) {
 func FuzzChangesNeverPanicsNorLosesARow(f *testing.F) {
 	f.Add([]byte(`{"added":[`+fullRow+`],"modified":[],"removed":[{"transaction_id":"t0"}],"next_cursor":"c1","has_more":true}`), "c0")
 	f.Add([]byte(page(`"next_cursor":"","has_more":false,"transactions_update_status":"NOT_READY"`)), "c0")
-	f.Add([]byte(`{"added":[null,{},[],1e9,"\ud800"],"accounts":[{"account_id":"a"}],"next_cursor":"c"}`), "")
+	f.Add([]byte(`{"added":[null,{},[],1e9,"\ud800"],"modified":[],"removed":[{}],"accounts":[{"account_id":"a"}],"next_cursor":"c","has_more":false}`), "")
 	f.Fuzz(func(t *testing.T, body []byte, at string) {
 		got, err := readPage(body, at)
 		if err != nil {
 			return
+		}
+		var all syncAnswer
+		if err := tolerant.Unmarshal(body, &all); err != nil {
+			t.Fatalf("understood, and yet: %v", err)
+		}
+		if rows := len(*all.Added) + len(*all.Modified) + len(*all.Removed); rows != len(got.Changed)+len(got.Removed)+len(got.Unusable) {
+			t.Errorf("of %d rows %d changed, %d removed, %d unusable", rows, len(got.Changed), len(got.Removed), len(got.Unusable))
 		}
 		if at != "" && got.Next == "" || got.More && got.Next == at {
 			t.Errorf("reading cannot go on from %q: %q, %v", at, got.Next, got.More)

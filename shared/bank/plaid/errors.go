@@ -162,11 +162,13 @@ func refusal(call string, status int, header http.Header, body []byte) error {
 }
 
 func (c complaint) rule(status int) rule {
-	// The code is that of every wrong field; that it is the cursor stands in the text alone.
-	if c.Code == "INVALID_FIELD" && strings.Contains(strings.ToLower(c.Message), "cursor") {
+	r, known := rules[c.Code]
+	// The code is that of every wrong field, or one that Plaid does not name; that it is the cursor stands in the text alone.
+	refused := c.Type == "INVALID_REQUEST" || c.Type == "INVALID_INPUT"
+	if refused && (!known || c.Code == "INVALID_FIELD") && strings.Contains(strings.ToLower(c.Code+c.Message), "cursor") {
 		return rule{kind: bank.Retry, is: bank.ErrCursor}
 	}
-	if r, ok := rules[c.Code]; ok {
+	if known {
 		return r
 	}
 	if r, ok := families[c.Type]; ok {

@@ -24,6 +24,9 @@ func (p *Plaid) Item(ctx context.Context, token secret.String) (bank.Item, error
 	if err != nil {
 		return bank.Item{}, failure("/item/get", answer, err)
 	}
+	if got.Item.ItemId == "" {
+		return bank.Item{}, broken("/item/get", badAnswer, errors.New("no item"))
+	}
 	item := bank.Item{ID: got.Item.ItemId, Institution: bank.Institution{ID: got.Item.GetInstitutionId()}}
 	item.Institution.Name, _ = got.Item.AdditionalProperties["institution_name"].(string)
 	if expires := got.Item.ConsentExpirationTime.Get(); expires != nil {
@@ -64,6 +67,9 @@ func (p *Plaid) accounts(ctx context.Context, token secret.String) ([]bank.Accou
 	got, answer, err := p.api.AccountsGet(ctx).AccountsGetRequest(request).Execute()
 	if err != nil {
 		return nil, failure(call, answer, err)
+	}
+	if got.Accounts == nil { // not even an empty list: whatever that is, it must not say that all accounts are gone
+		return nil, broken(call, badAnswer, errors.New("no accounts"))
 	}
 	accounts := make([]bank.Account, 0, len(got.Accounts))
 	for _, a := range got.Accounts {

@@ -203,15 +203,21 @@ func (l linkState) outcome(repair bool, now time.Time) bank.Outcome {
 	switch {
 	case succeeded && (repair || len(made) > 0):
 		return bank.Outcome{State: bank.Finished, Candidates: made}
-	case going && now.Before(l.Expiration.Add(remembered)):
-		// Who opened the page in time may still be at the bank after the link has expired.
+	case (going || succeeded) && !l.over(now.Add(-remembered)):
+		// Who opened the page in time may still be at the bank after the link has expired, and what was made there may be told
+		// later than that it was.
 		return bank.Outcome{State: bank.Visiting}
 	case len(l.Sessions) > 0:
 		return bank.Outcome{State: bank.Left, Cause: l.Sessions[len(l.Sessions)-1].cause()}
-	case !now.Before(l.Expiration):
+	case l.over(now):
 		return bank.Outcome{State: bank.Left, Cause: bank.TooLate}
 	}
 	return bank.Outcome{State: bank.Visiting}
+}
+
+// over reports whether the link can no longer be opened. Plaid may leave its end out; then the session's own ends it.
+func (l linkState) over(now time.Time) bool {
+	return !l.Expiration.IsZero() && !now.Before(l.Expiration)
 }
 
 func (s linkSession) succeeded() bool {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -192,12 +193,29 @@ func at(t *testing.T, text string) time.Time {
 	return when
 }
 
-func TestAnItemAddedWithoutAnythingToExchangeIsNotFinished(t *testing.T) {
+// The event that a person has succeeded may be told before what came of it. Who is sent away then loses the bank's consent.
+func TestASuccessIsWaitedForUntilPlaidTellsWhatWasMade(t *testing.T) {
 	l := linkState{Sessions: []linkSession{{Events: []struct {
 		Name string `json:"event_name"`
 	}{{"HANDOFF"}}}}, Expiration: testTime.Add(time.Hour)}
-	if got := l.outcome(false, testTime); got.State == bank.Finished {
-		t.Error("there is no item to keep")
+	for later, want := range map[time.Duration]bank.VisitState{0: bank.Visiting, 2 * time.Hour: bank.Visiting, 7 * time.Hour: bank.Left} {
+		if got := l.outcome(false, testTime.Add(later)); got.State != want {
+			t.Errorf("after %v: %s", later, got.State)
+		}
+	}
+}
+
+// Plaid may leave the end of a link out; nobody is late for an end that is not known.
+func TestALinkWithoutAnEndIsNotOver(t *testing.T) {
+	for _, expiration := range []string{`"expiration":null`, `"x":1`} {
+		for _, sessions := range []string{``, going} {
+			p, _ := open(t, map[string]http.HandlerFunc{
+				"/link/token/get": answerWith(strings.Replace(linkHead, `"expiration":"2026-03-14T09:30:00Z"`, expiration, 1) + `,"link_sessions":[` + sessions + `]}`),
+			})
+			if got, err := p.Outcome(t.Context(), bank.Visit{Handle: secret.New("link-sandbox-1")}); err != nil || got.State != bank.Visiting {
+				t.Errorf("%s, %s: %v, %v", expiration, sessions, got, err)
+			}
+		}
 	}
 }
 
@@ -275,6 +293,29 @@ func TestItemTellsAccountsAndConsent(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Accounts that an answer does not name are gone for us, with all that comes for them. An answer without a list names none by mistake.
+func TestAnAnswerWithoutAccountsOrAnItemIsNone(t *testing.T) {
+	nobody := strings.Replace(healthyItem, `"item_id":"item1",`, ``, 1)
+	for name, c := range map[string]struct {
+		item, accounts string
+		ok             bool
+	}{
+		"whole":                 {healthyItem, someAccounts, true},
+		"all accounts closed":   {healthyItem, `{"accounts":[],"request_id":"r"}`, true},
+		"no list":               {healthyItem, `{"request_id":"r"}`, false},
+		"null":                  {healthyItem, `{"accounts":null,"request_id":"r"}`, false},
+		"an account without id": {healthyItem, `{"accounts":[{"name":"x","balances":{},"type":"depository"}]}`, false},
+		"an item without id":    {nobody, someAccounts, false},
+		"nothing":               {`{}`, someAccounts, false},
+	} {
+		p, _ := open(t, map[string]http.HandlerFunc{"/item/get": answerWith(c.item), "/accounts/get": answerWith(c.accounts)})
+		got, err := p.Item(t.Context(), secret.New(itemToken))
+		if (err == nil) != c.ok || err != nil && (bank.KindOf(err) != bank.Retry || bank.CodeOf(err) != badAnswer) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
 	}
 }
 

@@ -46,9 +46,17 @@ func readRow(value jsontext.Value) row {
 	return r
 }
 
+// id is the row's own; "" where there is none that can be used.
+func (r row) id() string {
+	if id := tolerant.Text(r.ID); bank.UsableID(id) {
+		return id
+	}
+	return ""
+}
+
 // transaction says the row in our words. Beside an error it holds what ids there were.
 func (r row) transaction() (bank.Transaction, error) {
-	t := bank.Transaction{ID: tolerant.Text(r.ID), Account: tolerant.Text(r.Account)}
+	t := bank.Transaction{ID: r.id(), Account: tolerant.Text(r.Account)}
 	switch {
 	case !r.whole:
 		return t, bank.ErrNotRow
@@ -66,7 +74,9 @@ func (r row) transaction() (bank.Transaction, error) {
 	}
 	t.Date = date
 	t.Pending = string(r.Pending) == "true"
-	t.PendingID = tolerant.Text(r.PendingID)
+	if id := tolerant.Text(r.PendingID); bank.UsableID(id) {
+		t.PendingID = id
+	}
 	t.Text = cmp.Or(tolerant.Text(r.Original), tolerant.Text(r.Name))
 	t.Details = r.details()
 	return t, nil

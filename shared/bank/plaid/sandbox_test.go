@@ -2,6 +2,7 @@ package plaid
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -138,14 +139,17 @@ func TestHistoryThatIsStillLoadingHasNoEndYet(t *testing.T) {
 }
 
 func TestACursorOfAnotherItemIsRefused(t *testing.T) {
-	p, server := against(t, sandbox.Config{})
-	_, one := signIn(t, p, server, "https://portal.example/webhook/plaid")
-	_, other := signIn(t, p, server, "https://portal.example/webhook/plaid")
-	page, err := p.Changes(t.Context(), bank.From{Token: one.Token})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Changes(t.Context(), bank.From{Token: other.Token, At: page.Next}); bank.CodeOf(err) != "INVALID_FIELD" || bank.KindOf(err) != bank.Retry {
-		t.Errorf("got %v", err)
+	for code, config := range map[string]sandbox.Config{"INVALID_FIELD": {}, "INVALID_CURSOR": {CursorCode: true}} {
+		p, server := against(t, config)
+		_, one := signIn(t, p, server, "https://portal.example/webhook/plaid")
+		_, other := signIn(t, p, server, "https://portal.example/webhook/plaid")
+		page, err := p.Changes(t.Context(), bank.From{Token: one.Token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.Changes(t.Context(), bank.From{Token: other.Token, At: page.Next})
+		if bank.CodeOf(err) != code || bank.KindOf(err) != bank.Retry || !errors.Is(err, bank.ErrCursor) {
+			t.Errorf("got %v", err)
+		}
 	}
 }

@@ -191,10 +191,11 @@ func (p *Plaid) notices(body []byte) ([]bank.Notice, error) {
 	if e.Type == "" || e.Code == "" {
 		return nil, malformed("it has no type or no code")
 	}
-	if e.Environment != p.environment {
+	about := subjects[e.Type+"/"+e.Code]
+	if e.Environment != p.environment && (about != 0 || e.Environment != "") { // what does not matter may lack it
 		return nil, forged("it is of another environment")
 	}
-	switch subjects[e.Type+"/"+e.Code] {
+	switch about {
 	case anItem:
 		if e.Item == "" || len(e.Item) > maxID {
 			return nil, malformed("it names no item")

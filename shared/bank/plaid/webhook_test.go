@@ -472,6 +472,23 @@ func TestWebhooksSayWhatToLookAt(t *testing.T) {
 	}
 }
 
+// Plaid stops calling where most of its webhooks are refused: what it signed and we have no use for is taken, whatever it lacks.
+func TestAWebhookThatDoesNotMatterMayLackItsEnvironment(t *testing.T) {
+	s := newKeyServer(t)
+	p, _ := openKeys(t, s)
+	for body, good := range map[string]bool{
+		`{"webhook_type":"NEW","webhook_code":"CODE"}`:                                          true,
+		`{"webhook_type":"NEW","webhook_code":"CODE","environment":"production"}`:               false,
+		`{"webhook_type":"ITEM","webhook_code":"ERROR","item_id":"i"}`:                          false,
+		`{"webhook_type":"LINK","webhook_code":"SESSION_FINISHED","link_token":"link-sandbox"}`: false,
+	} {
+		h, b := s.signed(goodKid, body, testTime)
+		if got, err := p.Verify(t.Context(), h, b); (err == nil) != good || len(got) > 0 {
+			t.Errorf("%s: %v, %v", body, got, err)
+		}
+	}
+}
+
 func TestWebhooksThatCannotBeReadAreMalformed(t *testing.T) {
 	s := newKeyServer(t)
 	p, _ := openKeys(t, s)
@@ -507,6 +524,42 @@ func FuzzWebhookBodiesNeverPanicNorNameNothing(f *testing.F) {
 			if (n.Item == "") == (n.Session == "") || len(n.Item) > maxID {
 				t.Errorf("%+v", n)
 			}
+		}
+	})
+}
+
+// Nothing passes but what was signed, whatever its parts say, and nothing else is an error of no kind.
+func FuzzSignaturesAreThoseOfThePartsThatWereSigned(f *testing.F) {
+	s := newKeyServer(f)
+	genuine := s.token()
+	head, claims := part(genuine.header), part(genuine.claims)
+	signed := genuine.sign([]byte(head + "." + claims))
+	p, _ := open(f, nil)
+	key := verificationKey{public: &s.private[goodKid].PublicKey, fetched: testTime}
+	p.keys.now = p.now
+	p.keys.fetch = func(context.Context, string) (verificationKey, error) {
+		return verificationKey{}, forged("no such key")
+	}
+	raw := func(part string) []byte {
+		text, err := base64.RawURLEncoding.DecodeString(part)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return text
+	}
+	f.Add(raw(head), raw(claims), signed)
+	f.Add([]byte(`{"alg":"none","kid":"`+goodKid+`"}`), raw(claims), []byte{})
+	f.Add([]byte(`{"alg":["ES256"],"kid":{},"crit":[]}`), []byte(`{"iat":1e99,"nbf":"x","exp":-1,"aud":7,"request_body_sha256":[]}`), []byte("x"))
+	f.Fuzz(func(t *testing.T, header, payload, signature []byte) {
+		p.keys.known[goodKid] = key
+		encode := base64.RawURLEncoding.EncodeToString
+		h := http.Header{verificationHeader: {encode(header) + "." + encode(payload) + "." + encode(signature)}}
+		notices, err := p.Verify(t.Context(), h, []byte(webhookBody))
+		switch {
+		case err == nil && (encode(header) != head || encode(payload) != claims):
+			t.Errorf("%s.%s passes", header, payload)
+		case err != nil && (len(notices) > 0 || !errors.Is(err, bank.ErrForged) && bank.KindOf(err) != bank.Retry):
+			t.Errorf("%d notices, %v", len(notices), err)
 		}
 	})
 }

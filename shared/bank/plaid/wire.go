@@ -38,6 +38,8 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A redirect is not followed, and the client would tell in its error what it cannot read of where it leads.
+	answer.Header.Del("Location")
 	answer.Body = &bounded{ReadCloser: answer.Body, left: maxAnswer}
 	return answer, nil
 }

@@ -37,6 +37,8 @@ const (
 	maxTold = 10_000
 	// maxHops bounds the pages of one account: a million rows.
 	maxHops = 2_000
+	// maxCursor bounds a cursor of Pluggy's, which ours holds; they have about 90 characters.
+	maxCursor = 4 << 10
 	// pageRows is how many rows end a page, which may hold several accounts.
 	pageRows = 500
 	// requests is how many looks at accounts one page may take.
@@ -147,7 +149,7 @@ func (r *reader) read(ctx context.Context, from bank.From) error {
 		return &bank.Error{Kind: bank.RetryAfter, Code: "ITEM_UPDATING", After: time.Minute}
 	}
 	r.page.Complete = read.Complete
-	for n := 0; len(read.Left) > 0 && n < requests && !r.full(); n++ {
+	for n := 0; len(read.Left) > 0 && n < requests && !r.full() && (n == 0 || !hurried(ctx)); n++ {
 		index := slices.IndexFunc(r.accounts, func(a bank.Account) bool { return a.ID == read.Left[0] })
 		if index < 0 {
 			read.next() // closed since the read began
@@ -174,6 +176,13 @@ func (r *reader) begin(from bank.From, now time.Time) {
 		read.Left = append(read.Left, a.ID)
 	}
 	r.at.Read = read
+}
+
+// hurried reports whether a request that begins now may not end in time. What was read until then is told, and the rest later: it
+// would be lost with the page, and again with the next one.
+func hurried(ctx context.Context) bool {
+	end, bounded := ctx.Deadline()
+	return bounded && time.Until(end) < usualTimeout
 }
 
 // full reports whether the page says enough.
@@ -234,10 +243,14 @@ func (read *reading) hop(after string) error {
 	return nil
 }
 
-// mark ends an account that was read to its end. One that has no rows has no time to go on from, and is read again.
+// mark ends an account that was read to its end. One that has no rows has no time to go on from, and is read again. It goes on from
+// before the read began at the latest: what came since may be on a page that was passed, whatever came on those after it.
 func (r *reader) mark(a bank.Account, m mark) {
 	if r.at.Marks == nil {
 		r.at.Marks = map[string]mark{}
+	}
+	if begun := r.at.Read.Begun; m.Newest.After(begun) {
+		m = mark{Newest: begun}
 	}
 	if !m.Newest.IsZero() {
 		r.at.Marks[a.ID] = m
@@ -252,7 +265,7 @@ func markOf(rows []row) mark {
 	var last []string
 	for _, row := range rows {
 		if !row.Created.Before(since) {
-			last = append(last, tolerant.Text(row.ID))
+			last = append(last, row.name())
 		}
 	}
 	slices.Sort(last)
@@ -263,9 +276,13 @@ func markOf(rows []row) mark {
 // news looks for rows that Pluggy has had since the mark, and retells what stands near them.
 func (r *reader) news(ctx context.Context, a bank.Account, was mark) error {
 	since := url.Values{"createdAtFrom": {was.Newest.Add(-overlap).UTC().Format("2006-01-02T15:04:05.000Z")}}
-	rows, _, err := r.p.all(ctx, a, since)
+	rows, whole, err := r.p.all(ctx, a, since)
 	if err != nil {
 		return err
+	}
+	if !whole { // it is read like one that is not known, since the mark would pass by what lies beyond
+		delete(r.at.Marks, a.ID)
+		return nil
 	}
 	now := markOf(rows)
 	same := now.Newest.Equal(was.Newest)
@@ -313,10 +330,10 @@ func (r *reader) retell(ctx context.Context, a bank.Account, since civil.Date, a
 	}
 	seen := map[string]bool{}
 	for _, row := range rows {
-		seen[tolerant.Text(row.ID)] = true
+		seen[row.name()] = true
 	}
 	for _, row := range also {
-		if !seen[tolerant.Text(row.ID)] {
+		if !seen[row.name()] {
 			rows = append(rows, row)
 		}
 	}
@@ -347,7 +364,7 @@ func (r *reader) take(a bank.Account, rows []row) {
 	for _, row := range rows {
 		t, err := row.transaction(a)
 		if err != nil {
-			r.page.Unusable = append(r.page.Unusable, bank.Unusable{ID: t.ID, Account: t.Account, Reason: err.Error()})
+			r.page.Unusable = append(r.page.Unusable, bank.Unusable{ID: row.name(), Account: t.Account, Reason: err.Error()})
 		} else {
 			r.page.Changed = append(r.page.Changed, t)
 		}
@@ -369,7 +386,7 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
-// all reads every page of a query; whole is false where there are too many.
+// all reads every page of a query; whole is false where there are too many, or there is no time for more.
 func (p *Pluggy) all(ctx context.Context, a bank.Account, filter url.Values) (rows []row, whole bool, err error) {
 	seen := map[string]bool{}
 	for after := ""; len(rows) < maxTold; {
@@ -381,7 +398,10 @@ func (p *Pluggy) all(ctx context.Context, a bank.Account, filter url.Values) (ro
 		if l.after == "" {
 			return rows, true, nil
 		}
-		if after = l.after; seen[after] {
+		if hurried(ctx) {
+			break
+		}
+		if after = l.after; seen[after] || len(seen) == maxHops {
 			return nil, false, broken(transactionsCall, badAnswer, errCircle)
 		}
 		seen[after] = true
@@ -447,8 +467,9 @@ func (p *Pluggy) follow(next, account string) (after string, err error) {
 	if err != nil || to.Scheme != home.Scheme || to.Host != home.Host || to.Path != home.Path || to.User != nil {
 		return "", errAstray
 	}
-	if of := q.Get("accountId"); (of != "" && !strings.EqualFold(of, account)) || q.Get("after") == "" {
+	after = q.Get("after")
+	if of := q.Get("accountId"); (of != "" && !strings.EqualFold(of, account)) || after == "" || len(after) > maxCursor {
 		return "", errAstray
 	}
-	return q.Get("after"), nil
+	return after, nil
 }

@@ -32,8 +32,7 @@ type call struct {
 	method string
 	path   string
 	query  url.Values
-	in     any  // nil sends no body
-	ofItem bool // the item is gone where Pluggy finds nothing
+	in     any // nil sends no body
 }
 
 // answer is what came back, whole.
@@ -49,9 +48,6 @@ func (p *Pluggy) do(ctx context.Context, c call, out any) error {
 	got, err := p.authorised(ctx, c)
 	if err != nil {
 		return err
-	}
-	if c.ofItem && got.nowhere() {
-		return gone(c.name)
 	}
 	return got.decode(out)
 }
@@ -291,6 +287,8 @@ type maybe[T any] struct {
 // UnmarshalJSON implements json.Unmarshaler.
 func (m *maybe[T]) UnmarshalJSON(value []byte) error {
 	*m = maybe[T]{}
-	m.Is = tolerant.Object(value, &m.Value)
+	if m.Is = tolerant.Object(value, &m.Value); !m.Is {
+		*m = maybe[T]{} // half of it says something else
+	}
 	return nil
 }

@@ -148,13 +148,14 @@ func (p *Pluggy) connectors(ctx context.Context, query string) ([]bank.Instituti
 		q.Set("sandbox", "true")
 	}
 	var got struct {
-		Results []connector `json:"results"`
+		Results []maybe[connector] `json:"results"`
 	}
 	if err := p.do(ctx, call{name: connectorsCall, method: http.MethodGet, path: "/connectors", query: q}, &got); err != nil {
 		return nil, err
 	}
 	banks := []bank.Institution{}
-	for _, c := range got.Results {
+	for _, r := range got.Results {
+		c := r.Value
 		if i := c.institution(); i.ID != "" && i.Name != "" && p.allowed(c) && c.gives("TRANSACTIONS") && len(banks) < shelfSize {
 			banks = append(banks, i)
 		}

@@ -30,6 +30,7 @@ type rule struct {
 
 // rules are the codes that can reach us, by https://docs.pluggy.ai and the OpenAPI document at https://api.pluggy.ai/oas3.json.
 var rules = map[string]rule{
+	// The code, not the status: a gateway has a 404 too, and so has Pluggy for an address that it does not know.
 	"ITEM_NOT_FOUND":        {kind: bank.Permanent, is: bank.ErrGone},
 	"ACCOUNT_NOT_FOUND":     {kind: bank.Retry, is: bank.ErrMutated}, // it was listed a moment ago
 	"TRANSACTION_NOT_FOUND": {kind: bank.Permanent},
@@ -66,7 +67,6 @@ func byStatus(status int) rule {
 
 // complaint is the body of an error. Its message stays here: it is not ours to vouch for.
 type complaint struct {
-	Status  loose `json:"code"`
 	Code    loose `json:"codeDescription"`
 	Message loose `json:"message"`
 	ID      loose `json:"errorId"`
@@ -119,11 +119,6 @@ func broken(call, code string, err error) error {
 		err = at.Err
 	}
 	return &bank.Error{Kind: bank.Retry, Code: code, Err: fmt.Errorf("pluggy %s: %w", call, err)}
-}
-
-// nowhere reports whether Pluggy itself says that what was asked for does not exist; a gateway's 404 does not.
-func (a *answer) nowhere() bool {
-	return a.status == http.StatusNotFound && complaintOf(a.body).Status == "404"
 }
 
 // gone is the error of an item that does not exist, or is another client's: Pluggy does not tell these apart.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ func (p *Pluggy) item(ctx context.Context, id string) (*item, error) {
 		return nil, gone(itemCall)
 	}
 	i := new(item)
-	if err := p.do(ctx, call{name: itemCall, method: http.MethodGet, path: "/items/" + id, ofItem: true}, i); err != nil {
+	if err := p.do(ctx, call{name: itemCall, method: http.MethodGet, path: "/items/" + id}, i); err != nil {
 		return nil, err
 	}
 	if !strings.EqualFold(string(i.ID), id) {
@@ -179,14 +180,22 @@ type account struct {
 // accounts reads the accounts of an item.
 func (p *Pluggy) accounts(ctx context.Context, i *item) ([]bank.Account, error) {
 	var got struct {
-		Results []account `json:"results"`
+		Total   loose      `json:"total"`
+		Results *[]account `json:"results"`
 	}
-	c := call{name: accountsCall, method: http.MethodGet, path: "/accounts", query: url.Values{"itemId": {string(i.ID)}}, ofItem: true}
+	c := call{name: accountsCall, method: http.MethodGet, path: "/accounts", query: url.Values{"itemId": {string(i.ID)}}}
 	if err := p.do(ctx, c, &got); err != nil {
 		return nil, err
 	}
-	accounts := make([]bank.Account, 0, len(got.Results))
-	for _, a := range got.Results {
+	// What is not named is gone, with all that comes for it. Pluggy documents no second page of accounts.
+	if got.Results == nil {
+		return nil, broken(accountsCall, badAnswer, errors.New("it has no results"))
+	}
+	if total, err := strconv.Atoi(string(got.Total)); err == nil && total > len(*got.Results) {
+		return nil, broken(accountsCall, badAnswer, errors.New("it names fewer accounts than there are"))
+	}
+	accounts := make([]bank.Account, 0, len(*got.Results))
+	for _, a := range *got.Results {
 		if !ids.MatchString(string(a.ID)) || (a.Item != "" && !strings.EqualFold(string(a.Item), string(i.ID))) {
 			return nil, broken(accountsCall, badAnswer, errors.New("an account without an id, or of another item"))
 		}
@@ -203,8 +212,9 @@ func (a account) account(i *item) bank.Account {
 	switch a.Type {
 	case "BANK":
 		out.Type = bank.Deposit
-		// A card's number is masked, and changes with the plastic: it identifies nothing.
-		if number := digits(string(a.Number)); number != "" && i.Connector.Value.ID != "" {
+		// A card's number is masked, and changes with the plastic: it identifies nothing, and no more does a masked one of an account.
+		number := digits(string(a.Number))
+		if len(number) > maskLength && !strings.ContainsAny(string(a.Number), "*xX•") && i.Connector.Value.ID != "" {
 			out.Persistent = bank.Hash(Name, "account", string(i.Connector.Value.ID), string(a.Subtype), number)
 		}
 	case "CREDIT":
@@ -222,10 +232,12 @@ func digits(text string) string {
 	}, text)
 }
 
+const maskLength = 4
+
 // mask is the last four digits of a number such as 0001/12345-0.
 func mask(number string) string {
 	d := digits(number)
-	return d[max(0, len(d)-4):]
+	return d[max(0, len(d)-maskLength):]
 }
 
 // Remove deletes the item, and with it the consent at the bank and what Pluggy charges for it.
@@ -234,7 +246,7 @@ func (p *Pluggy) Remove(ctx context.Context, token secret.String) error {
 	if !ids.MatchString(token.Reveal()) {
 		return &bank.Error{Kind: bank.OurFault, Code: "TOKEN_OF_NO_ITEM", Err: fmt.Errorf("pluggy %s", name)}
 	}
-	err := p.do(ctx, call{name: name, method: http.MethodDelete, path: "/items/" + token.Reveal(), ofItem: true}, nil)
+	err := p.do(ctx, call{name: name, method: http.MethodDelete, path: "/items/" + token.Reveal()}, nil)
 	if errors.Is(err, bank.ErrGone) {
 		return nil
 	}

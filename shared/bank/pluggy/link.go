@@ -93,7 +93,7 @@ func (p *Pluggy) connectToken(ctx context.Context, v visit, back string) (string
 	var got struct {
 		Token loose `json:"accessToken"`
 	}
-	err := p.do(ctx, call{name: name, method: http.MethodPost, path: "/connect_token", ofItem: v.Item != "", in: struct {
+	err := p.do(ctx, call{name: name, method: http.MethodPost, path: "/connect_token", in: struct {
 		Item    string  `json:"itemId,omitempty"`
 		Options options `json:"options"`
 	}{v.Item, o}}, &got)
@@ -220,7 +220,7 @@ func (p *Pluggy) made(ctx context.Context, v visit, asked bank.Visit) (made []*i
 // listed asks for the items of a visit; none where Pluggy does not list items for this client.
 func (p *Pluggy) listed(ctx context.Context, reference string) ([]*item, error) {
 	var got struct {
-		Results []*item `json:"results"`
+		Results *[]*item `json:"results"`
 	}
 	c := call{name: "GET /v2/items", method: http.MethodGet, path: "/v2/items", query: url.Values{"clientUserId": {reference}}}
 	answer, err := p.authorised(ctx, c)
@@ -233,7 +233,10 @@ func (p *Pluggy) listed(ctx context.Context, reference string) ([]*item, error) 
 	if err := answer.decode(&got); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(got.Results, func(i *item) bool { return i == nil || !ids.MatchString(string(i.ID)) }), nil
+	if got.Results == nil {
+		return nil, broken(c.name, badAnswer, errors.New("it has no results"))
+	}
+	return slices.DeleteFunc(*got.Results, func(i *item) bool { return i == nil || !ids.MatchString(string(i.ID)) }), nil
 }
 
 // verdict is what an item of a visit is.

@@ -104,12 +104,24 @@ func New(c Config) (*Pluggy, error) {
 	if c.HTTPClient != nil && c.HTTPClient.Transport != nil {
 		carrier = c.HTTPClient.Transport
 	}
-	p.http = &http.Client{Transport: carrier, Timeout: usualTimeout, CheckRedirect: stay}
+	p.http = &http.Client{Transport: unmoved{carrier}, Timeout: usualTimeout, CheckRedirect: stay}
 	return p, nil
 }
 
 // stay answers with the redirect itself, so that keys go nowhere else.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// unmoved hides where a redirect leads, since the client says in its error what it cannot read there, and an address holds ids.
+type unmoved struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (u unmoved) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := u.next.RoundTrip(r)
+	if err == nil {
+		answer.Header.Del("Location")
+	}
+	return answer, err
+}
 
 func (c Config) check() (base, script *url.URL, err error) {
 	var faults []error

@@ -57,7 +57,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		says(fmt.Sprintf(`{"apiKey":"key-%d"}`, n))(w, r)
 		return
 	}
-	with(http.StatusNotFound, `{"code":404,"message":"not found"}`)(w, r)
+	with(http.StatusNotFound, `{"code":404,"codeDescription":"ITEM_NOT_FOUND","message":"item not found"}`)(w, r)
 }
 
 // queries are those of the requests for a path.

@@ -43,22 +43,29 @@ type row struct {
 	Merchant      jsontext.Value `json:"merchant"`
 	Created       moment         `json:"createdAt"` // when Pluggy first had it, whatever its date
 
-	whole bool // it was an object
+	whole   bool   // it was an object
+	unnamed string // of a row without a usable id: one that is made up
 }
 
 func readRow(value jsontext.Value) row {
 	var r row
 	r.whole = tolerant.Object(value, &r)
+	if !bank.UsableID(tolerant.Text(r.ID)) {
+		r.unnamed = bank.UnnamedID(value)
+	}
 	return r
 }
 
-// transaction says the row in our words, for the account that was asked for. Beside an error it holds what ids there were.
+// name is the row's id, or one that is made up for it.
+func (r row) name() string { return cmp.Or(r.unnamed, tolerant.Text(r.ID)) }
+
+// transaction says the row in our words, for the account that was asked for.
 func (r row) transaction(of bank.Account) (bank.Transaction, error) {
-	t := bank.Transaction{ID: tolerant.Text(r.ID), Account: of.ID}
+	t := bank.Transaction{ID: r.name(), Account: of.ID}
 	switch at := tolerant.Text(r.Account); {
 	case !r.whole:
 		return t, bank.ErrNotRow
-	case t.ID == "":
+	case r.unnamed != "":
 		return t, bank.ErrNoID
 	case at != "" && !strings.EqualFold(at, of.ID):
 		return t, errForeign

@@ -29,8 +29,9 @@ const (
 )
 
 func newPlaid(w *world) institution {
-	return &americanBank{Bank: plaid.NewBank(plaid.Config{Now: func() time.Time { return w.now }, Rand: rand.New(rand.NewPCG(w.rng.Uint64(), 1)),
-		InitialDelay: w.between(0, 20*time.Second), HistoricalDelay: w.between(20*time.Second, 5*time.Minute)})}
+	seed := w.rng.Uint64()
+	return &americanBank{Bank: plaid.NewBank(plaid.Config{Now: func() time.Time { return w.now }, Rand: rand.New(rand.NewPCG(seed, 1)),
+		InitialDelay: w.between(0, 20*time.Second), HistoricalDelay: w.between(20*time.Second, 5*time.Minute), TellTwice: seed%4 == 0})}
 }
 
 func (b *americanBank) open(accounts int) []string {

@@ -34,6 +34,11 @@ type Config struct {
 	InitialDelay, HistoricalDelay time.Duration
 	// LoginExpiry is the age at which an Item needs its user again; 0 is never. Plaid's Sandbox takes 30 days.
 	LoginExpiry time.Duration
+	// TellTwice names what is added a second time, as modified, in the same page. Plaid does not say whether a transaction can be
+	// in two lists of one update.
+	TellTwice bool
+	// CursorCode refuses a cursor with INVALID_INPUT and a code of its own. Plaid documents no error for one; INVALID_FIELD was seen.
+	CursorCode bool
 	// RedirectURIs, where not empty, are the only redirect_uri that a link token may name.
 	RedirectURIs []string
 }

@@ -62,6 +62,7 @@ var refusals = index([]Error{
 	{Type: invalidInput, Code: "INVALID_INSTITUTION", Message: "invalid institution_id provided"},
 	{Type: invalidInput, Code: "INVALID_PRODUCT", Message: "client is not authorized to access the requested products"},
 	{Type: invalidInput, Code: "INVALID_WEBHOOK_VERIFICATION_KEY_ID", Message: "invalid key_id provided. note that key_ids are specific to Plaid environments, and verification requests must be made to the same environment that the webhook was sent from"},
+	{Type: invalidInput, Code: "INVALID_CURSOR", Message: "the provided cursor is invalid"},
 	{Type: invalidInput, Code: "USER_PERMISSION_REVOKED", Message: "the holder of this account has revoked their permission for your application to access it"},
 	{Type: invalidInput, Code: "ADDITIONAL_CONSENT_REQUIRED", Message: "client does not have user consent to access the requested product"},
 

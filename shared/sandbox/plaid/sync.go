@@ -272,7 +272,10 @@ func (b *Bank) Sync(accessToken string, q SyncQuery) (Page, error) {
 	}
 	from := cursor{}
 	if q.Cursor != "" {
-		if from, err = decodeCursor(it, q.Cursor); err != nil {
+		if from, err = decodeCursor(it, q.Cursor); err != nil && b.cfg.CursorCode {
+			err = refuse("INVALID_CURSOR")
+		}
+		if err != nil {
 			return Page{}, err
 		}
 	}
@@ -339,6 +342,9 @@ func (b *Bank) page(it *item, from cursor, q SyncQuery) Page {
 			p.Modified = append(p.Modified, e.show(q.Original))
 		default:
 			p.Added = append(p.Added, e.show(q.Original))
+			if b.cfg.TellTwice {
+				p.Modified = append(p.Modified, e.show(q.Original))
+			}
 		}
 	}
 	for _, a := range touched {

@@ -1,6 +1,7 @@
 package plaid
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -157,6 +158,23 @@ func shape(p Page, names map[string]string) (out []string) {
 		out = append(out, "-"+names[r.TransactionID])
 	}
 	return out
+}
+
+// What Plaid does not say it does both ways.
+func TestWhatPlaidLeavesOpenCanBeEither(t *testing.T) {
+	for _, either := range []bool{false, true} {
+		now := noon
+		b := NewBank(Config{Now: func() time.Time { return now }, TellTwice: either, CursorCode: either})
+		access, _, _ := smallCustomer(t, b)
+		p, err := b.Sync(access, SyncQuery{})
+		if err != nil || len(p.Added) != 3 || len(p.Modified) != map[bool]int{true: 3}[either] {
+			t.Fatalf("%d added, %d modified, %v", len(p.Added), len(p.Modified), err)
+		}
+		var refused *Error
+		if _, err := b.Sync(access, SyncQuery{Cursor: "x"}); !errors.As(err, &refused) || (refused.Code == "INVALID_CURSOR") != either {
+			t.Errorf("a cursor that it never gave: %v", err)
+		}
+	}
 }
 
 func TestPendingBecomesSettledInEveryOrder(t *testing.T) {
