@@ -64,7 +64,7 @@ func pack(program []byte) (v1.Image, error) {
 		return nil, err
 	}
 	content, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(files)), nil },
-		tarball.WithMediaType(types.OCILayer))
+		tarball.WithMediaType(types.OCILayer), tarball.WithCompressedCaching) // compressing takes longest, and is asked for twice
 	if err != nil {
 		return nil, err
 	}

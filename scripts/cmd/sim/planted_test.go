@@ -174,7 +174,8 @@ func simulate(t *testing.T, root, at string, b bug) (out string, failed bool) {
 	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlayFile, "-o", binary, "./scripts/cmd/sim")
+	// Nobody debugs it, and linking takes most of the time of a run.
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-overlay", overlayFile, "-o", binary, "./scripts/cmd/sim")
 	build.Dir = root
 	if text, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, text)

@@ -141,7 +141,11 @@ func New(o Options) (*Service, error) {
 		return nil, err
 	}
 	if len(s.keys) == 0 {
-		if err := s.RotateKey(); err != nil {
+		first, err := processKey()
+		if err == nil {
+			err = s.signWith(first)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

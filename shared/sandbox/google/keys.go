@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
+	"sync"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -39,10 +40,26 @@ func (d storedKey) open() (*key, error) {
 // RotateKey signs with a new key from now on. The one before stays published, as Google's does, so that what it signed
 // can be verified; older ones vanish.
 func (s *Service) RotateKey() error {
+	private, err := newKey()
+	if err != nil {
+		return err
+	}
+	return s.signWith(private)
+}
+
+func newKey() (*rsa.PrivateKey, error) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		return fmt.Errorf("make a signing key: %w", err)
+		return nil, fmt.Errorf("make a signing key: %w", err)
 	}
+	return private, nil
+}
+
+// processKey is what every new service of a process signs with at first: making one for each would take most of the time of
+// many tests.
+var processKey = sync.OnceValues(newKey)
+
+func (s *Service) signWith(private *rsa.PrivateKey) error {
 	sum := sha256.Sum256(x509.MarshalPKCS1PublicKey(&private.PublicKey))
 	s.mu.Lock()
 	defer s.mu.Unlock()
