@@ -1,6 +1,7 @@
 package infra_test
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -8,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -393,5 +396,27 @@ func TestTheRolesOfTheVaultAreThoseThatItsAdapterAsksFor(t *testing.T) {
 		if !strings.Contains(comment, line) {
 			t.Errorf("the adapter no longer says %q: its permissions have changed", line)
 		}
+	}
+}
+
+// A stranger's bodies are held until their proof was checked. Go takes up to two and a half times what they are.
+func TestWebhookHasTheMemoryForAsManyBodiesAsItTakesAtOnce(t *testing.T) {
+	most := regexp.MustCompile(`const maxBody = (\d+) << 20\n`).FindSubmatch(read(t, "../functions/webhook/webhook.go"))
+	if most == nil {
+		t.Fatal("the function no longer says in MiB how long a body may be")
+	}
+	args := open(t, ".", example(t, "large")).module("webhook")
+	size := "256Mi" // of a function that says nothing
+	if said, ok := args["memory"]; ok {
+		size = text(said)
+	}
+	megabytes, err := strconv.Atoi(string(most[1]))
+	memory, err2 := strconv.Atoi(strings.TrimSuffix(size, "Mi"))
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	at, _ := args["concurrency"].AsBigFloat().Int64()
+	if need := 64 + 5*int(at)*megabytes/2; memory < need {
+		t.Errorf("%d bodies of %d MiB at once take %d MiB, and it has %d", at, megabytes, need, memory)
 	}
 }

@@ -86,6 +86,10 @@ variable "bkper" {
     secrets  = optional(set(string), [])
   })
   default = {}
+  validation {
+    condition     = alltrue([for name in keys(var.bkper.settings) : !can(regex("(SECRET|KEY|TOKEN|PASSWORD)(_OLD)?$", name))])
+    error_message = "A secret stands in the list of secrets, by its name alone: what stands among the settings is readable in the state and in the console."
+  }
 }
 
 variable "banks" {
@@ -104,7 +108,7 @@ variable "banks" {
     error_message = "Settings and secrets are named as the functions read them from the environment, such as PLAID_SECRET."
   }
   validation {
-    condition     = alltrue(flatten([for b in var.banks : [for name in keys(b.settings) : !can(regex("(SECRET|KEY|TOKEN|PASSWORD)$", name))]]))
+    condition     = alltrue(flatten([for b in var.banks : [for name in keys(b.settings) : !can(regex("(SECRET|KEY|TOKEN|PASSWORD)(_OLD)?$", name))]]))
     error_message = "A secret stands in the list of secrets, by its name alone: what stands among the settings is readable in the state and in the console."
   }
 }
@@ -113,6 +117,10 @@ variable "settings" {
   description = "Further settings by function, such as { portal = { SUPPORT_EMAIL = \"help@example.com\" } }."
   type        = map(map(string))
   default     = {}
+  validation {
+    condition     = alltrue(flatten([for s in values(var.settings) : [for name in keys(s) : !can(regex("(SECRET|KEY|TOKEN|PASSWORD)(_OLD)?$", name))]]))
+    error_message = "A secret stands in the list of secrets of its bank, or of bkper, by its name alone: what stands among the settings is readable in the state and in the console."
+  }
 }
 
 variable "limits" {

@@ -7,8 +7,9 @@ module "webhook" {
   limits = try(var.limits["webhook"], {})
 
   timeout       = 10
-  concurrency   = 200
+  concurrency   = 150
   max_instances = 20
+  memory        = "512Mi" # for as many bodies of strangers, which are held until their proof is checked
 
   env       = merge(local.env.cloud, local.env.banks, try(var.settings["webhook"], {}))
   secrets   = concat(local.secrets.banks, local.secrets.bells)

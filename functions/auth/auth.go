@@ -98,7 +98,7 @@ func (a *Auth) site() *site {
 	edge := *a.Edge
 	edge.Origins, edge.Credentials = a.Returns, true
 	s := &site{Auth: &own, edge: &edge, base: base, client: caller.Bounded(a.Client)}
-	s.origins = append([]string{base.Scheme + "://" + base.Host}, a.Returns...)
+	s.origins = append([]string{base.Scheme + "://" + strings.ToLower(base.Host)}, a.Returns...)
 	s.guard = http.NewCrossOriginProtection()
 	for _, origin := range s.origins {
 		if err := s.guard.AddTrustedOrigin(origin); err != nil {

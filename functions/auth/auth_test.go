@@ -516,6 +516,15 @@ func TestACookieThatAnotherHostMaySetIsNoSession(t *testing.T) {
 	}
 }
 
+func TestAHostIsOursHoweverItIsWritten(t *testing.T) {
+	h := (&auth.Auth{URL: "https://Portal.example/auth", Home: "https://portal.EXAMPLE/home", Edge: &web.Edge{Log: slog.New(slog.DiscardHandler)}}).Handler()
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/logout", nil))
+	if to := rec.Header().Get("Location"); to != "https://portal.example/home" {
+		t.Errorf("to %q", to)
+	}
+}
+
 func TestAMisconfiguredFunctionDoesNotServe(t *testing.T) {
 	for name, a := range map[string]*auth.Auth{
 		"no URL":           {ClientID: "x"},

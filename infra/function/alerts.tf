@@ -79,7 +79,7 @@ resource "google_monitoring_alert_policy" "silent" {
 
 resource "google_monitoring_alert_policy" "errors" {
   display_name          = "${var.name}: errors"
-  combiner              = "OR"
+  combiner              = "AND" # of few calls, or of one a minute, a single answer is more than its share: three in an hour are a reason to wake
   severity              = "ERROR"
   notification_channels = var.common.channels
   conditions {
@@ -98,6 +98,21 @@ resource "google_monitoring_alert_policy" "errors" {
       }
       denominator_aggregations {
         alignment_period     = "900s"
+        per_series_aligner   = "ALIGN_DELTA"
+        cross_series_reducer = "REDUCE_SUM"
+        group_by_fields      = ["resource.label.service_name"]
+      }
+    }
+  }
+  conditions {
+    display_name = "At least three were, within an hour"
+    condition_threshold {
+      filter          = "metric.type=\"run.googleapis.com/request_count\" AND resource.type=\"cloud_run_revision\" AND resource.label.service_name=\"${var.name}\" AND metric.label.response_code_class=\"5xx\""
+      comparison      = "COMPARISON_GT"
+      threshold_value = 2
+      duration        = "0s"
+      aggregations {
+        alignment_period     = "3600s"
         per_series_aligner   = "ALIGN_DELTA"
         cross_series_reducer = "REDUCE_SUM"
         group_by_fields      = ["resource.label.service_name"]

@@ -51,6 +51,10 @@ run "private" {
     error_message = "A private function is called by one account."
   }
   assert {
+    condition     = google_monitoring_alert_policy.errors.combiner == "AND" && length(google_monitoring_alert_policy.errors.conditions) == 2
+    error_message = "One answer of few is more than its share, and wakes nobody."
+  }
+  assert {
     condition     = google_cloud_run_v2_service.function.template[0].service_account == google_service_account.function.email && google_service_account.function.account_id == "function-poster"
     error_message = "A function runs as itself."
   }

@@ -27,6 +27,30 @@ run "a_secret_among_the_settings" {
   expect_failures = [var.banks]
 }
 
+run "a_former_secret_among_the_settings" {
+  command = plan
+  variables {
+    banks = { pluggy = { settings = { PLUGGY_WEBHOOK_SECRET_OLD = "in the state for ever" }, secrets = [] } }
+  }
+  expect_failures = [var.banks]
+}
+
+run "a_secret_among_the_settings_of_bkper" {
+  command = plan
+  variables {
+    bkper = { settings = { BKPER_API_KEY = "in the state for ever" } }
+  }
+  expect_failures = [var.bkper]
+}
+
+run "a_secret_among_the_settings_of_a_function" {
+  command = plan
+  variables {
+    settings = { webhook = { PLUGGY_WEBHOOK_SECRET_OLD = "in the state for ever" } }
+  }
+  expect_failures = [var.settings]
+}
+
 run "nobody_to_alert" {
   command = plan
   variables {

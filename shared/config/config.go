@@ -183,9 +183,12 @@ func (c *Config) check() error {
 		fault("BOOK_URL must be an https URL (http only on a loopback address) with {book} where the Book's id is, not %q", c.BookURL)
 	}
 	for _, o := range c.Origins {
-		if u, err := url.Parse(o); err != nil || !secure(o) || u.Path != "" || u.RawQuery != "" {
+		if !secure(o) || origin(o) != o {
 			fault("ALLOWED_ORIGINS must be origins such as https://bkper.app, not %q", o)
 		}
+	}
+	if (c.Function == "" || c.Function == "auth") && secure(c.AuthURL) && secure(c.PageURL) && origin(c.PageURL) != origin(c.AuthURL) && !slices.Contains(c.Origins, origin(c.PageURL)) {
+		fault("PAGE_URL must be at the origin of AUTH_URL or at one of ALLOWED_ORIGINS: people are not sent elsewhere, not even to %q", c.PageURL)
 	}
 	for name, value := range map[string]string{
 		"GOOGLE_AUTH_URL": c.GoogleAuthURL, "GOOGLE_TOKEN_URL": c.GoogleTokenURL, "GOOGLE_TOKENINFO_URL": c.GoogleTokenInfoURL,
@@ -225,4 +228,13 @@ func secure(raw string) bool {
 	}
 	host := u.Hostname()
 	return u.Scheme == "https" || (u.Scheme == "http" && (host == "localhost" || host == "127.0.0.1" || host == "::1"))
+}
+
+// origin is that of a URL, as browsers write it.
+func origin(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host)
 }

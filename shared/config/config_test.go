@@ -48,6 +48,29 @@ func TestAFunctionAsksForWhatItUsesAndNoMore(t *testing.T) {
 	}
 }
 
+// What the functions could not serve with is a fault that is listed, and no panic of theirs.
+func TestPagesOfOtherOriginsAreSaidToBe(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{
+		"FUNCTION_TARGET": "auth", "GOOGLE_CLOUD_PROJECT": "p", "GOOGLE_CLIENT_ID": "id", "GOOGLE_CLIENT_SECRET": "s", "AUTH_URL": "https://auth.example",
+	}
+	for _, row := range []struct{ page, origins, fault string }{
+		{"https://Auth.example/portal", "", ""},
+		{"https://page.example/portal", "https://page.example", ""},
+		{"https://page.example/portal", "https://page.example,https://other.example", ""},
+		{"https://page.example/portal", "", "PAGE_URL"},
+		{"https://page.example/portal", "https://other.example", "PAGE_URL"},
+		{"https://auth.example/portal", "https://Other.example", "ALLOWED_ORIGINS"},
+		{"https://auth.example/portal", "https://other.example/", "ALLOWED_ORIGINS"},
+		{"https://auth.example/portal", "https://other.example?x", "ALLOWED_ORIGINS"},
+	} {
+		env["PAGE_URL"], env["ALLOWED_ORIGINS"] = row.page, row.origins
+		if got := faults(t, env); (got == "") != (row.fault == "") || !strings.Contains(got, row.fault) {
+			t.Errorf("%s beside %q: %q, want %q", row.page, row.origins, got, row.fault)
+		}
+	}
+}
+
 // A deployment serves the countries for whose banks it has credentials; half of them is a mistake, and so is none at all.
 func TestAProviderWithoutCredentialsIsNotServed(t *testing.T) {
 	t.Parallel()

@@ -108,6 +108,7 @@ func TestAnActionAnswersItsCallerAndWritesOneLine(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+		"Strict-Transport-Security": "max-age=31536000",
 	} {
 		if got := w.Header().Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)

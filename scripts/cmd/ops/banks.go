@@ -204,9 +204,9 @@ func (o *operator) howToRotate(name, variable string) {
 
 func (o *operator) howToRotateWebhooks(name, variable string) {
 	o.say("The secret can be used. It is one of ours, so %s knows it once it is told:", name)
-	o.say("  1. gcloud secrets versions add %s_OLD --data-file=-    and give it the present secret by the standard input", variable)
-	o.say("  2. gcloud secrets versions add %s --data-file=-    and give it the new one", variable)
-	o.say("  3. deploy again: webhooks with either are taken")
+	o.say("  1. name %s_OLD among the webhook_secrets of your variables; scripts/deploy asks for its value: give it the present secret", variable)
+	o.say("  2. gcloud secrets versions add %s --data-file=-    and give it the new one by the standard input", variable)
+	o.say("  3. scripts/deploy: webhooks with either are taken")
 	o.say("  4. scripts/webhooks, with the new one in its environment: %s sends it from then on", name)
-	o.say("  5. after a day, take %s_OLD away and deploy again", variable)
+	o.say("  5. after a day, take %s_OLD away from your variables and deploy again", variable)
 }

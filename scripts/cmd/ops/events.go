@@ -17,7 +17,8 @@ import (
 type broker interface {
 	events.Publisher
 	DeadLetters(ctx context.Context) ([]events.DeadLetter, error)
-	Replay(ctx context.Context, id string) error
+	// ReplayAll goes on after one that cannot be played again, and returns those that could.
+	ReplayAll(ctx context.Context, ids []string) (played []string, err error)
 	Close() error
 }
 
@@ -28,8 +29,26 @@ type cloud struct {
 }
 
 func (c cloud) DeadLetters(ctx context.Context) ([]events.DeadLetter, error) { return c.dead.Read(ctx) }
-func (c cloud) Replay(ctx context.Context, id string) error                  { return c.dead.Replay(ctx, id) }
-func (c cloud) Close() error                                                 { return errors.Join(c.dead.Close(), c.Publisher.Close()) }
+
+func (c cloud) ReplayAll(ctx context.Context, ids []string) ([]string, error) {
+	return c.dead.ReplayAll(ctx, ids)
+}
+
+func (c cloud) Close() error { return errors.Join(c.dead.Close(), c.Publisher.Close()) }
+
+// embedded is the queue of a file as a broker.
+type embedded struct{ *eventsqlite.Queue }
+
+func (e embedded) ReplayAll(ctx context.Context, ids []string) (played []string, err error) {
+	for _, id := range ids {
+		if failed := e.Replay(ctx, id); failed != nil {
+			err = errors.Join(err, failed)
+			continue
+		}
+		played = append(played, id)
+	}
+	return played, err
+}
 
 func (o *operator) broker(ctx context.Context) (broker, error) {
 	if o.cfg.Events == "pubsub" {
@@ -41,7 +60,8 @@ func (o *operator) broker(ctx context.Context) (broker, error) {
 	for _, topic := range events.Topics {
 		targets[topic] = "the process that serves"
 	}
-	return eventsqlite.Open(ctx, o.cfg.DataFile, eventsqlite.Config{Targets: targets})
+	q, err := eventsqlite.Open(ctx, o.cfg.DataFile, eventsqlite.Config{Targets: targets})
+	return embedded{q}, err
 }
 
 func sync(f *flag.FlagSet) func(context.Context, *operator, []string) error {
@@ -119,16 +139,11 @@ func deadReplay(f *flag.FlagSet) func(context.Context, *operator, []string) erro
 	}
 }
 
-// replay goes on after one that cannot be played again.
 func (o *operator) replay(ctx context.Context, b broker, ids []string) error {
-	var errs []error
-	for _, id := range ids {
-		if err := b.Replay(ctx, id); err != nil {
-			errs = append(errs, err)
-			continue
-		}
+	played, err := b.ReplayAll(ctx, ids)
+	for _, id := range played {
 		o.say("Published %s again.", id)
 	}
-	o.say("%d of %d published again.", len(ids)-len(errs), len(ids))
-	return errors.Join(errs...)
+	o.say("%d of %d published again.", len(played), len(ids))
+	return err
 }

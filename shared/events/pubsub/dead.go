@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"cloud.google.com/go/pubsub/v2"
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -70,27 +72,50 @@ func (d *DeadLetters) Read(ctx context.Context) ([]events.DeadLetter, error) {
 // Replay publishes a dead letter again, as a new message whose attempts are counted anew. ErrNoDeadLetter. Cut short
 // between the two it leaves the letter and the message, which a doorbell may.
 func (d *DeadLetters) Replay(ctx context.Context, id string) error {
+	_, err := d.ReplayAll(ctx, []string{id})
+	return err
+}
+
+// atOnce is how many letters are played again at once, so that a thousand are within the time for which they are held.
+const atOnce = 16
+
+// ReplayAll is Replay of many, in one look at each topic: Pub/Sub takes seconds to say that there are no more. It goes on after
+// one that cannot be played, and returns those that could.
+func (d *DeadLetters) ReplayAll(ctx context.Context, ids []string) (played []string, err error) {
+	var errs []error
 	for _, topic := range d.topics {
-		letters, err := d.hold(ctx, topic)
-		found := false
-		for i, letter := range letters {
-			if letter.ID != id || err != nil {
-				continue
-			}
-			found = true
-			if err = d.replay(ctx, topic, letter); err == nil {
-				letters = append(letters[:i:i], letters[i+1:]...)
-			}
+		if len(played) == len(ids) {
 			break
 		}
-		if err := errors.Join(err, d.release(ctx, topic, letters)); err != nil {
-			return fmt.Errorf("replay the dead letter %s: %w", id, err)
+		letters, err := d.hold(ctx, topic)
+		failed := make([]error, len(letters))
+		g := new(errgroup.Group)
+		g.SetLimit(atOnce)
+		for i, letter := range letters {
+			if err == nil && slices.Contains(ids, letter.ID) {
+				g.Go(func() error { failed[i] = d.replay(ctx, topic, letter); return nil })
+			}
 		}
-		if found {
-			return nil
+		_ = g.Wait() // each has its own
+		var rest []held
+		for i, letter := range letters {
+			if err != nil || failed[i] != nil || !slices.Contains(ids, letter.ID) {
+				rest = append(rest, letter)
+			} else {
+				played = append(played, letter.ID)
+			}
+		}
+		errs = append(errs, errors.Join(failed...), err, d.release(ctx, topic, rest))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return played, fmt.Errorf("replay dead letters: %w", err)
+	}
+	for _, id := range ids {
+		if !slices.Contains(played, id) {
+			errs = append(errs, fmt.Errorf("replay the dead letter %s: %w", id, ErrNoDeadLetter))
 		}
 	}
-	return fmt.Errorf("replay the dead letter %s: %w", id, ErrNoDeadLetter)
+	return played, errors.Join(errs...)
 }
 
 func (d *DeadLetters) replay(ctx context.Context, topic events.Topic, letter held) error {
