@@ -502,7 +502,7 @@ func TestACookieThatAnotherHostMaySetIsNoSession(t *testing.T) {
 	if err := s.Update(t.Context(), func(tx store.Tx) error { return auth.PageSessions.Put(tx, session) }); err != nil {
 		t.Fatal(err)
 	}
-	h := (&auth.Auth{Store: s, URL: "https://portal.example/auth", Edge: &web.Edge{Log: slog.New(slog.DiscardHandler)}}).Handler()
+	h := (&auth.Auth{ClientID: "x", Store: s, URL: "https://portal.example/auth", Edge: &web.Edge{Log: slog.New(slog.DiscardHandler)}}).Handler()
 	for _, row := range []struct {
 		name string
 		ends bool
@@ -517,7 +517,7 @@ func TestACookieThatAnotherHostMaySetIsNoSession(t *testing.T) {
 }
 
 func TestAHostIsOursHoweverItIsWritten(t *testing.T) {
-	h := (&auth.Auth{URL: "https://Portal.example/auth", Home: "https://portal.EXAMPLE/home", Edge: &web.Edge{Log: slog.New(slog.DiscardHandler)}}).Handler()
+	h := (&auth.Auth{ClientID: "x", URL: "https://Portal.example/auth", Home: "https://portal.EXAMPLE/home", Edge: &web.Edge{Log: slog.New(slog.DiscardHandler)}}).Handler()
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/logout", nil))
 	if to := rec.Header().Get("Location"); to != "https://portal.example/home" {
