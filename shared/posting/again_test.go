@@ -72,3 +72,18 @@ func TestWhatStandsStaysAsItIsWhenTheTrashedIsAskedFor(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// What is posted and as the bank says needs nobody when the trashed is asked for.
+func TestWhatIsPostedNeedsNobodyWhenTheTrashedIsAskedFor(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory.New(), 1)
+	i := r.link(theBook, 0, nil)
+	r.bank.says(movements(0, 0, 3)...)
+	r.post()
+	r.shelf.edit(theBook, r.shelf.standing(theBook)[0].ID, func(t *ledger.Transaction) { t.Posted = true })
+	r.again(r.wanted(theBook, 0))
+	r.post()
+	if rows, err := posting.Attention(t.Context(), r.store, i.ID); err != nil || len(rows) > 0 {
+		t.Errorf("%d rows need a person: %v", len(rows), err)
+	}
+}

@@ -368,10 +368,20 @@ func (r *run) takeBack(ctx context.Context, rows []*Row) error {
 		if t.blocked != "" {
 			continue
 		}
+		open := slices.DeleteFunc(slices.Clone(byIntegration[i.ID]), func(row *Row) bool { return row.Intent == "" })
+		if err := r.hear(ctx, booking{i.Book, i.As}, open); err != nil {
+			return err
+		}
 		p := planned{target: t}
 		for _, old := range byIntegration[i.ID] {
 			row := *old
-			p.wishes = append(p.wishes, &wish{row: &row, intent: ToTrash})
+			switch {
+			case row.Intent != "": // not heard of: the Book is blocked
+			case row.State == Standing:
+				p.wishes = append(p.wishes, &wish{row: &row, intent: ToTrash})
+			default:
+				p.wishes = append(p.wishes, &wish{row: &row})
+			}
 		}
 		todo = append(todo, p)
 	}

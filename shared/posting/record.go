@@ -178,7 +178,7 @@ func (r *run) target(ctx context.Context, i *bank.Integration, account string) (
 	if read.Claiming && (i.Epoch == 0 || !served) {
 		return nil, nil
 	}
-	t := &target{Integration: i, provider: r.conn.Provider, from: account, again: served && i.Again > i.Have && i.Again <= want}
+	t := &target{Integration: i, provider: r.conn.Provider, from: account, again: served && i.Again > i.Have && i.Again <= want, since: read.First}
 	if t.asleep() {
 		return t, nil
 	}
@@ -224,10 +224,7 @@ func (r *run) open(ctx context.Context, b booking) (*opened, error) {
 	o := &opened{}
 	var err error
 	if o.token, err = r.p.Grants.Token(ctx, b.as); err == nil {
-		o.book, err = ask(ctx, r, b, o, func(ctx context.Context) (*ledger.Book, error) {
-			book, err := r.p.Ledger.Book(ctx, o.token, b.bookID)
-			return &book, err
-		})
+		err = r.readBook(ctx, b, o)
 	}
 	if err != nil {
 		if err = r.block(o, err); err != nil {
@@ -236,6 +233,14 @@ func (r *run) open(ctx context.Context, b booking) (*opened, error) {
 	}
 	r.books[b] = o
 	return o, nil
+}
+
+func (r *run) readBook(ctx context.Context, b booking, o *opened) error {
+	book, err := ask(ctx, r, b, o, func(ctx context.Context) (ledger.Book, error) { return r.p.Ledger.Book(ctx, o.token, b.bookID) })
+	if err == nil {
+		o.book = &book
+	}
+	return err
 }
 
 // ask calls the ledger for something that changes nothing, with a fresh token where the present one is refused.
