@@ -40,6 +40,7 @@ func (r *run) unlock(ctx context.Context) error {
 		}
 	}
 	r.unlocked, r.e.Unlocked = true, r.now()
+	open = open[:min(len(open), served)] // the others in an hour
 	if len(open) == 0 {
 		return nil
 	}
