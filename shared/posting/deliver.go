@@ -23,7 +23,8 @@ type group struct {
 	before  map[string]*ledger.Transaction // by Row.Key: the record as it was when that was decided
 	after   map[string]ledger.Transaction  // by Row.Key: the record as it is to be
 	segment *Segment
-	stale   bool // some record had changed meanwhile: it must be planned again
+	begun   time.Time // when it was last sent
+	stale   bool      // some record had changed meanwhile: it must be planned again
 }
 
 // decide turns the wishes of a group into rows with intents, by what stands in the Book now.
@@ -74,13 +75,17 @@ var errAgain = errors.New("plan again")
 func (r *run) send(ctx context.Context, g *group) error {
 	r.sending = true
 	defer func() { r.sending = false }()
-	g.stale = false
+	g.stale, g.begun = false, r.now()
 	err := r.sendOnce(ctx, g)
 	if err == nil && !g.stale {
 		return nil
 	}
 	r.stumbles++
 	if err == nil {
+		return errAgain
+	}
+	if errors.Is(err, errAgain) {
+		g.forgoAll()
 		return errAgain
 	}
 	wait, again := r.wait(err, r.stumbles)
@@ -212,6 +217,9 @@ func (r *run) write(ctx context.Context, g *group, op ledger.Operation, rows []*
 		}
 		return r.write(ctx, g, op, rows[half:])
 	case errors.Is(err, ledger.ErrRefused):
+		if err := r.closes(ctx, g); err != nil {
+			return err
+		}
 		rows[0].refuse()
 		return nil
 	case err != nil:
@@ -236,6 +244,22 @@ func (r *run) write(ctx context.Context, g *group, op ledger.Operation, rows []*
 		default:
 			row.confirm(record.ID)
 		}
+	}
+	return nil
+}
+
+// closes reads a Book again that refuses a row: a person may have locked it or archived an Account since it was opened, and then
+// that is why, and the row is to be recorded once it is open again. errAgain.
+func (r *run) closes(ctx context.Context, g *group) error {
+	if g.read.After(g.begun) && r.now().Sub(g.read) < fresh {
+		return nil
+	}
+	was := g.book
+	if err := r.readBook(ctx, g.booking, g.opened); err != nil {
+		return err
+	}
+	if g.book.Locked != was.Locked || !slices.Equal(g.book.Accounts, was.Accounts) {
+		return errAgain
 	}
 	return nil
 }

@@ -247,7 +247,7 @@ func (r *run) open(ctx context.Context, b booking) (*opened, error) {
 func (r *run) readBook(ctx context.Context, b booking, o *opened) error {
 	book, err := ask(ctx, r, b, o, func(ctx context.Context) (ledger.Book, error) { return r.p.Ledger.Book(ctx, o.token, b.bookID) })
 	if err == nil {
-		o.book = &book
+		o.book, o.read = &book, r.now()
 	}
 	return err
 }

@@ -156,6 +156,7 @@ type booking struct{ bookID, as string }
 // opened is what a run found out about a booking.
 type opened struct {
 	book    *ledger.Book
+	read    time.Time // when it was
 	token   secret.String
 	blocked string // code; why nothing can be recorded
 	passing error  // of blocked: it may pass; the others are served, then the run ends with it and tries again
