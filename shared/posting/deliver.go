@@ -300,7 +300,7 @@ func (r *run) hearSkipped(ctx context.Context, g *group) error {
 		for i, row := range skipped {
 			was[i] = *row
 		}
-		if err := r.hear(ctx, g.booking, skipped); err != nil {
+		if err := r.hearBy(ctx, g.booking, skipped, r.find); err != nil {
 			return err
 		}
 		var doubted []*Row
@@ -364,6 +364,11 @@ func (row *Row) fulfils(intended *Row) bool {
 
 // hear asks the Book what became of open intents.
 func (r *run) hear(ctx context.Context, b booking, rows []*Row) error {
+	return r.hearBy(ctx, b, rows, r.findSurely)
+}
+
+// hearBy is hear by one of the ways to find records.
+func (r *run) hearBy(ctx context.Context, b booking, rows []*Row, find func(context.Context, booking, *opened, []*Row) (map[string]*ledger.Transaction, error)) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -374,7 +379,7 @@ func (r *run) hear(ctx context.Context, b booking, rows []*Row) error {
 	if o.blocked != "" {
 		return nil // they stay open
 	}
-	now, err := r.find(ctx, b, o, rows)
+	now, err := find(ctx, b, o, rows)
 	if err != nil {
 		return r.block(o, err)
 	}
@@ -416,8 +421,8 @@ func (r *run) find(ctx context.Context, b booking, o *opened, rows []*Row) (map[
 	return found, nil
 }
 
-// findSurely is find for records that must be there or in the trash: a list may be older than they are, and what it does not
-// show is asked for again before anybody says that a person has done away with it.
+// findSurely is find for records that must be there, or may have been made just now: a list may be older than they are, and what
+// it does not show is asked for again before anybody says that it was not made, or that a person has done away with it.
 func (r *run) findSurely(ctx context.Context, b booking, o *opened, rows []*Row) (map[string]*ledger.Transaction, error) {
 	found, err := r.find(ctx, b, o, rows)
 	for n := 1; err == nil && n < tries; n++ {

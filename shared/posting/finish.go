@@ -99,7 +99,7 @@ func (r *run) close(ctx context.Context, last *bank.Page) error {
 		}
 		return func() error {
 			for _, i := range is {
-				if i == nil {
+				if i == nil || i.State != bank.Live || i.Paused { // it was not written for
 					continue
 				}
 				if !last.Complete && (read.Named || i.Epoch > 0) { // compared with the journal until all of it was there

@@ -55,7 +55,7 @@ func (r *run) unlock(ctx context.Context) error {
 		return func() error {
 			var errs []error
 			for _, i := range is {
-				i.Want++
+				i.Replay()
 				errs = append(errs, store.Integrations.Put(tx, i))
 			}
 			return errors.Join(errs...)

@@ -240,8 +240,8 @@ func (p *planner) create(w *wish, t *bank.Transaction, values Values) {
 	}
 	row.Written, row.Reason, row.Account = values, "", p.t.Account
 	if reason := p.t.refuses(t); reason != "" {
-		if reason == ReasonLocked && t.Date.After(p.t.shut) {
-			p.t.shut = t.Date
+		if reason == ReasonLocked {
+			p.t.keepOut(t.Date)
 		}
 		row.State, row.Reason, w.intent = Aside, reason, ""
 		return
@@ -265,6 +265,13 @@ func (t *target) refuses(tx *bank.Transaction) Reason {
 		return ReasonLocked
 	}
 	return ""
+}
+
+// keepOut notes a date at which the lock of the Book has kept a row out: once it is open, history is read again.
+func (t *target) keepOut(d civil.Date) {
+	if t.locked(d) && d.After(t.shut) {
+		t.shut = d
+	}
 }
 
 func (t *target) locked(d civil.Date) bool {
@@ -394,7 +401,10 @@ func settle(t *target, w *wish, now *ledger.Transaction) (after ledger.Transacti
 			return draft(t, row, w.source), true
 		}
 		if t.locked(now.Date) || t.locked(w.values.Date) {
-			w.flag(Changed)
+			// Once the Book is open, it comes back as what we trashed does, whoever did.
+			row.State, w.intent = Binned, ""
+			t.keepOut(now.Date)
+			t.keepOut(w.values.Date)
 			return after, false
 		}
 		return revived(w, *now), true

@@ -426,9 +426,13 @@ func TestWhatWeTrashedComesBackWithWhatTheBankSaysThen(t *testing.T) {
 	d.target.book.Locked = january(10)
 	d.read(page(named(tx("a"))))
 	d.stands()
-	if r := d.row("a"); r.Flag != Changed || r.State != Binned {
+	if r := d.row("a"); r.State != Binned || d.target.shut != january(10) {
 		t.Errorf("into a locked period: %+v", r)
 	}
+
+	d.target.book.Locked = civil.Date{}
+	d.read(page(named(tx("a"))))
+	d.stands("10 12.50 bank-account> SHOP")
 }
 
 func TestNothingBeforeTheStartDateIsRecorded(t *testing.T) {

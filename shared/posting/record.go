@@ -478,7 +478,7 @@ func (r *run) behind(ids []string, codes map[string]string) func(store.Tx) (func
 				if i == nil || i.State != bank.Live {
 					continue
 				}
-				i.Want++
+				i.Replay()
 				i.Behind, i.Until = codes[ids[n]], r.now().Add(blockedFor)
 				if err := store.Integrations.Put(tx, i); err != nil {
 					return err

@@ -411,7 +411,7 @@ func (r *run) reload(ctx context.Context) error {
 		return storeError{err}
 	}
 	r.e.Revised = conn.Updated
-	r.conn, r.feeds, r.books = conn, map[string][]*bank.Integration{}, map[booking]*opened{}
+	r.conn, r.feeds, r.books, r.left = conn, map[string][]*bank.Integration{}, map[booking]*opened{}, map[string]bool{} // a save is not behind
 	if r.e.Item != conn.Item {
 		r.e.Item, r.e.Cursor, r.e.Read, r.e.Loading = conn.Item, "", nil, time.Time{} // a new item begins at the beginning
 	}
