@@ -538,8 +538,11 @@ func (h *history) vanish(r *row) {
 	h.announce()
 }
 
-// forgets lets the provider refuse all cursors that it has given.
+// forgets lets the provider refuse all cursors that it has given, and so what it would have told next.
 func (h *history) forgets() {
+	if r := h.pick(func(*row) bool { return true }); r != nil && h.chance(0.5) {
+		h.vanish(r)
+	}
 	h.bank.forget()
 	h.forgot = true
 	for _, r := range h.rows {
@@ -788,7 +791,7 @@ func (h *history) live() error {
 		h.repeat("portal", 1, span, h.pleads)
 	}
 	if h.chance(0.2) {
-		h.repeat("bank", 1, h.between(time.Minute, span), h.forgets)
+		h.repeat("bank", 1, min(span, h.between(time.Minute, 20*time.Minute)), h.forgets) // soon: history may still be loading
 	}
 	h.schedule(span)
 	if err := h.run(start.Add(span)); err != nil {
