@@ -142,3 +142,32 @@ func TestHistoryThatNeverEndsIsReadMoreAndMoreSeldom(t *testing.T) {
 		t.Errorf("%d looks in ten days", looks)
 	}
 }
+
+// A person saves an integration again during a run that has left it behind. What the save asks for is not passed by.
+func TestASaveDuringARunThatLeftTheIntegrationBehindIsServed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory.New(), 1)
+	i := r.link(theBook, 0, nil)
+	r.post()
+	r.shelf.books[theBook].Accounts[0].Archived = true
+	r.bank.says(movement(0, 0))
+	reads := 0
+	r.bank.on = func(bank.From) error {
+		if reads++; reads == 2 {
+			r.link(theBook, 0, func(i *bank.Integration) { i.Pending = true })
+		}
+		return nil
+	}
+	r.bank.size = 1
+	r.bank.says(movement(0, 1))
+	r.post()
+	if now := r.integration(i.ID); now.Have >= now.Want || now.Behind == "" {
+		t.Errorf("it is said to have all, and the Book took nothing: %+v", now)
+	}
+	r.shelf.books[theBook].Accounts[0].Archived = false
+	r.clock.pass(7 * time.Hour)
+	r.post()
+	if got := len(r.shelf.standing(theBook)); got != 2 {
+		t.Errorf("%d stand", got)
+	}
+}
