@@ -1,6 +1,7 @@
 package posting_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/ledger"
 	"github.com/bkper/automations-portal/shared/posting"
+	"github.com/bkper/automations-portal/shared/secret"
 	"github.com/bkper/automations-portal/shared/store/memory"
 )
 
@@ -110,5 +112,34 @@ func TestARecordThatIsMadeLateIsBroughtToWhatTheBankSaysNow(t *testing.T) {
 	r.through(l)
 	if got := r.shelf.standing(theBook); len(got) != 1 || !got[0].Amount.Equal(tx.Amount) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// unaskable is a ledger of a Book whose Account has a name that cannot be asked for.
+type unaskable struct{ *shelf }
+
+func (u unaskable) Find(ctx context.Context, token secret.String, book string, q ledger.Query) (ledger.Found, error) {
+	if q.Account != "" {
+		return ledger.Found{}, &bank.Error{Kind: bank.Permanent, Code: "unquotable", Err: ledger.ErrRefused}
+	}
+	return u.shelf.Find(ctx, token, book, q)
+}
+
+func TestRecordsOfAnAccountWithAnImpossibleNameAreAskedForOneByOne(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory.New(), 1)
+	r.link(theBook, 0, nil)
+	all := movements(0, 0, 8)
+	r.bank.says(all...)
+	r.through(unaskable{r.shelf})
+	for n := range all {
+		all[n].Amount = decimal.New(4321, -2)
+	}
+	r.bank.says(all...)
+	r.through(unaskable{r.shelf})
+	for _, tx := range r.shelf.standing(theBook) {
+		if !tx.Amount.Equal(all[0].Amount) {
+			t.Errorf("%s", tx.Amount)
+		}
 	}
 }
