@@ -175,6 +175,15 @@ func (i *Integration) Replays(now time.Time) bool {
 	return i.State == Live && !i.Paused && i.Want > i.Have && !now.Before(i.Until)
 }
 
+// Replay asks that history is read again. What people have asked to bring back, and may not have come yet, comes with it.
+func (i *Integration) Replay() {
+	pleaded := i.Again > i.Have
+	i.Want++
+	if pleaded {
+		i.Again = i.Want
+	}
+}
+
 // Hash is a short stable digest of some texts, fit for ids: 32 lower-case hexadecimal digits.
 func Hash(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))

@@ -1,19 +1,13 @@
 package bank
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // Match follows accounts when the bank names them anew: an account keeps its key where the id is the same, else where the
 // provider's persistent id is, else where type, mask, name and currency are and no second account is like it. Accounts that
 // the bank no longer names stay, as Gone. It returns the keys of accounts whose id has changed, or which were gone and are back.
 func Match(old []LinkedAccount, now []Account) (accounts []LinkedAccount, moved []string) {
-	for i := len(now) - 1; i >= 0; i-- { // a second one with the same id would be one more account at every look
-		if slices.ContainsFunc(now[:i], func(a Account) bool { return a.ID == now[i].ID }) {
-			now = slices.Delete(slices.Clone(now), i, i+1)
-		}
-	}
+	old = once(old, func(a LinkedAccount) string { return a.Key })
+	now = once(now, func(a Account) string { return a.ID })
 	keyed := make([]string, len(now))
 	taken := map[string]bool{}
 	assign := func(same func(LinkedAccount, Account) bool, unique bool) {
@@ -67,6 +61,18 @@ func Match(old []LinkedAccount, now []Account) (accounts []LinkedAccount, moved 
 		}
 	}
 	return accounts, moved
+}
+
+// once leaves out what has been named before: a bank may list an account twice, and its rows would be recorded twice.
+func once[T any](all []T, name func(T) string) (each []T) {
+	named := map[string]bool{}
+	for _, one := range all {
+		if !named[name(one)] {
+			named[name(one)] = true
+			each = append(each, one)
+		}
+	}
+	return each
 }
 
 // Alike reports whether two accounts of one institution look like the same one.

@@ -120,6 +120,12 @@ type Transaction struct {
 	Trashed bool
 }
 
+// Writable reports whether a number can be the amount of a record: a magnitude, whose digits do not fill the memory when they are
+// written out.
+func Writable(d decimal.Decimal) bool {
+	return !d.IsNegative() && d.Exponent() >= -50 && d.Exponent() <= 50 && d.NumDigits() <= 50
+}
+
 // Query selects transactions: by remote id alone, or by Account and dates.
 type Query struct {
 	RemoteID string

@@ -2,6 +2,9 @@ package posting_test
 
 import (
 	"testing"
+	"time"
+
+	"cloud.google.com/go/civil"
 
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/ledger"
@@ -70,5 +73,64 @@ func TestWhatStandsStaysAsItIsWhenTheTrashedIsAskedFor(t *testing.T) {
 	r.post()
 	if got := r.shelf.standing(theBook); len(got) != 3 || got[0].Description != "Lunch with Ana" || !got[0].Posted {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What is posted and as the bank says needs nobody when the trashed is asked for.
+func TestWhatIsPostedNeedsNobodyWhenTheTrashedIsAskedFor(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory.New(), 1)
+	i := r.link(theBook, 0, nil)
+	r.bank.says(movements(0, 0, 3)...)
+	r.post()
+	r.shelf.edit(theBook, r.shelf.standing(theBook)[0].ID, func(t *ledger.Transaction) { t.Posted = true })
+	r.again(r.wanted(theBook, 0))
+	r.post()
+	if rows, err := posting.Attention(t.Context(), r.store, i.ID); err != nil || len(rows) > 0 {
+		t.Errorf("%d rows need a person: %v", len(rows), err)
+	}
+}
+
+// What was asked for comes though the Book could not be written, or the integration was silent, when history was read for it.
+func TestWhatWasTrashedComesBackOnceItCan(t *testing.T) {
+	t.Parallel()
+	for name, hinder := range map[string]func(r *rig, hindered bool){
+		"the Account is archived": func(r *rig, hindered bool) { r.shelf.books[theBook].Accounts[0].Archived = hindered },
+		"the Book is locked": func(r *rig, hindered bool) {
+			r.shelf.books[theBook].Locked = civil.Date{}
+			if hindered {
+				r.shelf.books[theBook].Locked = civil.Date{Year: 2026, Month: time.January, Day: 31}
+			}
+		},
+		"the integration is paused": func(r *rig, hindered bool) { r.pause(hindered) },
+		"the integration is removed": func(r *rig, hindered bool) {
+			if hindered {
+				r.remove(r.wanted(theBook, 0).ID)
+				return
+			}
+			r.link(theBook, 0, nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, memory.New(), 1)
+			r.link(theBook, 0, nil)
+			r.bank.says(movements(0, 0, 5)...)
+			r.post()
+			for _, tx := range r.shelf.standing(theBook) {
+				r.shelf.edit(theBook, tx.ID, toTheBin)
+			}
+			r.again(r.wanted(theBook, 0))
+			hinder(r, true)
+			r.post()
+			hinder(r, false)
+			for range 2 {
+				r.clock.pass(7 * time.Hour)
+				r.post()
+			}
+			if got := len(r.shelf.standing(theBook)); got != 5 {
+				t.Errorf("%d stand", got)
+			}
+		})
 	}
 }

@@ -3,7 +3,9 @@ package posting
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"time"
 
 	"cloud.google.com/go/civil"
 
@@ -21,7 +23,8 @@ type group struct {
 	before  map[string]*ledger.Transaction // by Row.Key: the record as it was when that was decided
 	after   map[string]ledger.Transaction  // by Row.Key: the record as it is to be
 	segment *Segment
-	stale   bool // some record had changed meanwhile: it must be planned again
+	begun   time.Time // when it was last sent
+	stale   bool      // some record had changed meanwhile: it must be planned again
 }
 
 // decide turns the wishes of a group into rows with intents, by what stands in the Book now.
@@ -34,7 +37,7 @@ func (r *run) decide(ctx context.Context, g *group) error {
 			}
 		}
 	}
-	now, err := r.find(ctx, g.booking, g.opened, standing)
+	now, err := r.findSurely(ctx, g.booking, g.opened, standing)
 	if err != nil {
 		return r.block(g.opened, err)
 	}
@@ -72,13 +75,17 @@ var errAgain = errors.New("plan again")
 func (r *run) send(ctx context.Context, g *group) error {
 	r.sending = true
 	defer func() { r.sending = false }()
-	g.stale = false
+	g.stale, g.begun = false, r.now()
 	err := r.sendOnce(ctx, g)
 	if err == nil && !g.stale {
 		return nil
 	}
 	r.stumbles++
 	if err == nil {
+		return errAgain
+	}
+	if errors.Is(err, errAgain) {
+		g.forgoAll()
 		return errAgain
 	}
 	wait, again := r.wait(err, r.stumbles)
@@ -112,6 +119,9 @@ func (r *run) recheck(ctx context.Context, g *group, rows []*Row) ([]*Row, error
 		}
 		rows = slices.DeleteFunc(slices.Clone(rows), func(row *Row) bool {
 			if alike(g.before[row.Key], now[row.Key]) {
+				after := g.after[row.Key]
+				after.Files = now[row.Key].Files // which nobody can compare
+				g.after[row.Key] = after
 				return false
 			}
 			if r.stumbles+1 < tries {
@@ -129,10 +139,12 @@ func (r *run) recheck(ctx context.Context, g *group, rows []*Row) ([]*Row, error
 	return rows, nil
 }
 
-// alike reports whether nothing that a person can change differs.
+// alike reports whether nothing that a person can change differs, but for files. An update sends the whole record: what it does
+// not know of would be gone.
 func alike(a, b *ledger.Transaction) bool {
 	return a != nil && b != nil && a.ID == b.ID && a.Date == b.Date && a.Amount.Equal(b.Amount) && a.Description == b.Description &&
-		a.Credit == b.Credit && a.Debit == b.Debit && a.Posted == b.Posted && a.Checked == b.Checked && a.Trashed == b.Trashed
+		a.Credit == b.Credit && a.Debit == b.Debit && a.Posted == b.Posted && a.Checked == b.Checked && a.Trashed == b.Trashed &&
+		maps.Equal(a.Properties, b.Properties) && slices.Equal(a.URLs, b.URLs) && slices.Equal(a.RemoteIDs, b.RemoteIDs)
 }
 
 // giveUp leaves a Book alone: where it surely refused, the intents are forgone, else they stay open in the journal until
@@ -141,7 +153,7 @@ func (r *run) giveUp(g *group, err error) error {
 	if err := r.block(g.opened, err); err != nil {
 		return err
 	}
-	if kind := bank.KindOf(err); kind != bank.Retry && kind != bank.RetryAfter {
+	if !passes(err) {
 		g.forgoAll()
 	}
 	return nil
@@ -151,10 +163,13 @@ func (g *group) open() []*Row {
 	return slices.DeleteFunc(slices.Clone(g.rows), func(row *Row) bool { return row.Intent == "" })
 }
 
-// forgoAll takes back the intents that were not sent.
+// forgoAll takes back the intents that were not sent. Of the others the Book is asked before they are planned again: what we
+// trashed would be taken for a person's doing.
 func (g *group) forgoAll() {
 	for _, row := range g.open() {
-		row.forgo()
+		if !row.sent {
+			row.forgo()
+		}
 	}
 }
 
@@ -186,9 +201,14 @@ func (r *run) write(ctx context.Context, g *group, op ledger.Operation, rows []*
 	if err := r.lease(ctx, LedgerCall); err != nil {
 		return err
 	}
+	first := slices.DeleteFunc(slices.Clone(rows), func(row *Row) bool { return row.sent })
+	sent(rows, true)
 	c, cancel := context.WithTimeout(ctx, LedgerCall)
 	wrote, err := r.p.Ledger.Write(c, g.token, g.bookID, op, batch)
 	cancel()
+	if err != nil && !passes(err) {
+		sent(first, false)
+	}
 	switch {
 	case errors.Is(err, ledger.ErrRefused) && len(rows) > 1:
 		half := len(rows) / 2
@@ -197,6 +217,9 @@ func (r *run) write(ctx context.Context, g *group, op ledger.Operation, rows []*
 		}
 		return r.write(ctx, g, op, rows[half:])
 	case errors.Is(err, ledger.ErrRefused):
+		if err := r.closes(ctx, g); err != nil {
+			return err
+		}
 		rows[0].refuse()
 		return nil
 	case err != nil:
@@ -205,20 +228,53 @@ func (r *run) write(ctx context.Context, g *group, op ledger.Operation, rows []*
 	if op == ledger.Revive {
 		return nil // heard with the update that follows
 	}
-	byRemoteID := map[string]string{}
-	for _, t := range wrote {
-		for _, id := range t.RemoteIDs {
-			if !t.Trashed {
-				byRemoteID[id] = t.ID
+	byRemoteID := map[string]*ledger.Transaction{}
+	for i := range wrote {
+		for _, id := range wrote[i].RemoteIDs {
+			if !wrote[i].Trashed {
+				byRemoteID[id] = &wrote[i]
 			}
 		}
 	}
 	for _, row := range rows {
-		if record := byRemoteID[row.Key]; record != "" {
-			row.confirm(record)
+		switch record := byRemoteID[row.Key]; {
+		case record == nil:
+		case row.Intent == ToCreate:
+			g.stale = row.made(record) || g.stale
+		default:
+			row.confirm(record.ID)
 		}
 	}
 	return nil
+}
+
+// closes reads a Book again that refuses a row: a person may have locked it or archived an Account since it was opened, and then
+// that is why, and the row is to be recorded once it is open again. errAgain.
+func (r *run) closes(ctx context.Context, g *group) error {
+	if g.read.After(g.begun) && r.now().Sub(g.read) < fresh {
+		return nil
+	}
+	was := g.book
+	if err := r.readBook(ctx, g.booking, g.opened); err != nil {
+		return err
+	}
+	if g.book.Locked != was.Locked || !slices.Equal(g.book.Accounts, was.Accounts) {
+		return errAgain
+	}
+	return nil
+}
+
+// sent notes whether the Book may have taken the intents of rows.
+func sent(rows []*Row, may bool) {
+	for _, row := range rows {
+		row.sent = may
+	}
+}
+
+// passes reports whether an error leaves it open what became of a write; all others say that nothing did.
+func passes(err error) bool {
+	kind := bank.KindOf(err)
+	return kind == bank.Retry || kind == bank.RetryAfter
 }
 
 // refuse keeps a row aside because the Book will not have it as it is.
@@ -235,26 +291,65 @@ func (row *Row) refuse() {
 }
 
 // hearSkipped asks about rows that the Book did not name in its answers: new records whose remote id it has already,
-// trashed ones, and what it silently left as it was. The last are kept aside, since sending them again cannot help.
+// trashed ones, and what it silently left as it was. The last are kept aside, since sending them again cannot help; but a list
+// may be older than the answer, so it is asked for several times.
 func (r *run) hearSkipped(ctx context.Context, g *group) error {
 	skipped := g.open()
-	was := make([]Row, len(skipped))
-	for i, row := range skipped {
-		was[i] = *row
-	}
-	if err := r.hear(ctx, g.booking, skipped); err != nil {
-		return err
-	}
-	for i, row := range skipped {
-		if row.Intent == "" && !row.fulfils(&was[i]) {
-			row.Intent, row.After = was[i].Intent, was[i].After
-			row.refuse()
+	for n := 1; len(skipped) > 0; n++ {
+		was := make([]Row, len(skipped))
+		for i, row := range skipped {
+			was[i] = *row
+		}
+		if err := r.hearBy(ctx, g.booking, skipped, r.find); err != nil {
+			return err
+		}
+		var doubted []*Row
+		for i, row := range skipped {
+			if row.Intent != "" || row.fulfils(&was[i]) {
+				g.stale = g.stale || row.late(&was[i])
+				continue
+			}
+			row.Intent, row.After, row.sent = was[i].Intent, was[i].After, was[i].sent
+			doubted = append(doubted, row)
+		}
+		if skipped = doubted; n == tries {
+			for _, row := range doubted {
+				row.refuse()
+			}
+			return nil
+		}
+		if err := r.lookAgain(ctx, g, n, len(doubted)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// fulfils reports whether a row that was heard of is as its intent wanted it, or in a person's hand.
+// lookAgain waits before the Book is asked once more for so many records. A person may have renamed an Account by whose name
+// they are asked for.
+func (r *run) lookAgain(ctx context.Context, g *group, n, records int) error {
+	if records == 0 {
+		return nil
+	}
+	if err := r.p.Sleep(ctx, time.Second<<(n-1)); err != nil {
+		return err
+	}
+	if records <= few || g.blocked != "" {
+		return nil
+	}
+	if err := r.readBook(ctx, g.booking, g.opened); err != nil {
+		return r.block(g.opened, err)
+	}
+	return nil
+}
+
+// late reports whether a row that was heard of stands as an earlier attempt made it.
+func (row *Row) late(intended *Row) bool {
+	return intended.Intent == ToCreate && row.State == Standing && !row.Written.Equal(intended.Written)
+}
+
+// fulfils reports whether a row that was heard of is as its intent wanted it, or in a person's hand, or stands as an earlier
+// attempt made it.
 func (row *Row) fulfils(intended *Row) bool {
 	switch {
 	case row.State == Hand:
@@ -269,6 +364,11 @@ func (row *Row) fulfils(intended *Row) bool {
 
 // hear asks the Book what became of open intents.
 func (r *run) hear(ctx context.Context, b booking, rows []*Row) error {
+	return r.hearBy(ctx, b, rows, r.findSurely)
+}
+
+// hearBy is hear by one of the ways to find records.
+func (r *run) hearBy(ctx context.Context, b booking, rows []*Row, find func(context.Context, booking, *opened, []*Row) (map[string]*ledger.Transaction, error)) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -279,7 +379,7 @@ func (r *run) hear(ctx context.Context, b booking, rows []*Row) error {
 	if o.blocked != "" {
 		return nil // they stay open
 	}
-	now, err := r.find(ctx, b, o, rows)
+	now, err := find(ctx, b, o, rows)
 	if err != nil {
 		return r.block(o, err)
 	}
@@ -295,14 +395,16 @@ const few = 5
 // find reads the records of rows, by key: those that stand, else those in the trash. Records are known by their remote
 // ids, because merging two gives a new record that carries the ids of both.
 func (r *run) find(ctx context.Context, b booking, o *opened, rows []*Row) (map[string]*ledger.Transaction, error) {
-	found := map[string]*ledger.Transaction{}
+	found, listed := map[string]*ledger.Transaction{}, false
 	if len(rows) > few {
-		if err := r.findByAccount(ctx, b, o, rows, found); err != nil {
+		err := r.findByAccount(ctx, b, o, rows, found)
+		if err != nil && !errors.Is(err, ledger.ErrRefused) {
 			return nil, err
 		}
+		listed = err == nil // an Account can have a name that cannot be asked for
 	}
 	for _, row := range rows {
-		if found[row.Key] != nil || (len(rows) > few && row.Intent == ToCreate) {
+		if found[row.Key] != nil || (listed && row.Intent == ToCreate) {
 			// A new record that is nowhere near where it was to be was not made. Should a person have moved it in these
 			// seconds, its remote id prevents a second one.
 			continue
@@ -317,6 +419,26 @@ func (r *run) find(ctx context.Context, b booking, o *opened, rows []*Row) (map[
 		}
 	}
 	return found, nil
+}
+
+// findSurely is find for records that must be there, or may have been made just now: a list may be older than they are, and what
+// it does not show is asked for again before anybody says that it was not made, or that a person has done away with it.
+func (r *run) findSurely(ctx context.Context, b booking, o *opened, rows []*Row) (map[string]*ledger.Transaction, error) {
+	found, err := r.find(ctx, b, o, rows)
+	for n := 1; err == nil && n < tries; n++ {
+		missing := slices.DeleteFunc(slices.Clone(rows), func(row *Row) bool { return found[row.Key] != nil })
+		if len(missing) == 0 {
+			break
+		}
+		if err = r.p.Sleep(ctx, time.Second<<(n-1)); err != nil {
+			return nil, err
+		}
+		var more map[string]*ledger.Transaction
+		if more, err = r.find(ctx, b, o, missing); err == nil {
+			maps.Copy(found, more)
+		}
+	}
+	return found, err
 }
 
 // findByAccount reads the records of each Account between the first and the last date of its rows.

@@ -30,8 +30,8 @@ func (s *Segment) Detach() {
 	for i, r := range s.Rows {
 		c := *r
 		c.IDs = append(make([]string, 0, len(c.IDs)), c.IDs...)
-		c.After, c.Bank = detached(c.After), detached(c.Bank)
-		c.created, c.at = false, ""
+		c.After, c.Tried, c.Bank = detached(c.After), detached(c.Tried), detached(c.Bank)
+		c.created, c.sent, c.at = false, false, ""
 		s.Rows[i] = &c
 	}
 }

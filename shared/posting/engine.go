@@ -54,6 +54,8 @@ type Engine struct {
 	Locked   map[string]civil.Date `json:"locked,omitempty"`  // by integration: the newest date that the lock of its Book kept out
 	Unlocked time.Time             `json:"unlocked,omitzero"` // when those Books were last asked for their lock
 
+	Loading time.Time `json:"loading,omitzero"` // since when a read has waited for history that is not all there
+
 	Failures int       `json:"failures,omitempty"` // in a row
 	Failure  string    `json:"failure,omitempty"`  // code of the last one
 	Looked   time.Time `json:"looked,omitzero"`    // when the state of the item was last read
@@ -99,6 +101,10 @@ type Read struct {
 	Pages  uint   `json:"pages,omitempty"`
 	Anchor string `json:"anchor,omitempty"`
 }
+
+// compares reports whether the read is to find, by comparing all of history with the journal, what nobody tells any more: until
+// all of it is there, it is read from the beginning again.
+func (read *Read) compares() bool { return read.Replay || (read.Named && read.Origin == "") }
 
 // byConnection is the index field of documents that belong to a connection.
 const byConnection = "connection"

@@ -1,7 +1,6 @@
 package posting
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,8 +13,10 @@ import (
 // Version is what the journal said of a record at some time.
 type Version struct {
 	*Row
-	Seq int64     // of the segment: greater ones are later
+	Seq int64     // of the segment: of one connection, greater ones are later
 	At  time.Time // zero for what is being written right now
+
+	stamp stamp
 }
 
 // History tells all that the journal says of one record of an integration, the present state last; none where it does not
@@ -38,7 +39,7 @@ func versions(ctx context.Context, r store.Reader, q store.Query, integration, i
 	err = eachSegment(ctx, r, q, func(s *Segment) error {
 		for _, row := range s.Rows {
 			if row.Integration == integration && row.Is(id) {
-				found = append(found, Version{row, s.Seq, s.At})
+				found = append(found, Version{row, s.Seq, s.At, s.stamp(row)})
 			}
 		}
 		return nil
@@ -46,7 +47,7 @@ func versions(ctx context.Context, r store.Reader, q store.Query, integration, i
 	if err != nil {
 		return nil, fmt.Errorf("history of %s: %w", id, err)
 	}
-	slices.SortFunc(found, func(a, b Version) int { return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Seq, b.Seq)) })
+	slices.SortFunc(found, func(a, b Version) int { return a.stamp.compare(b.stamp) })
 	return found, nil
 }
 

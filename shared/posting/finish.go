@@ -46,7 +46,7 @@ func (r *run) recover(ctx context.Context) error {
 	}
 	r.file()
 	if len(codes) > 0 {
-		return r.commit(ctx, false, r.behind(codes))
+		return r.commit(ctx, false, r.behind(slices.Sorted(maps.Keys(codes)), codes))
 	}
 	return nil
 }
@@ -72,9 +72,10 @@ func (r *run) close(ctx context.Context, last *bank.Page) error {
 	read := r.e.Read
 	before := *r.e
 	r.e.Read = nil
-	if last.Next != "" && (!read.Replay || last.Complete) {
+	if last.Next != "" && (last.Complete || !read.compares()) {
 		r.e.Cursor = last.Next
 	}
+	r.loading = r.loading || (last.Next != "" && r.e.Cursor == "")
 	r.e.Synced = r.now()
 	served := slices.Sorted(maps.Keys(read.Serves))
 	for _, id := range served {
@@ -98,7 +99,7 @@ func (r *run) close(ctx context.Context, last *bank.Page) error {
 		}
 		return func() error {
 			for _, i := range is {
-				if i == nil {
+				if i == nil || i.State != bank.Live || i.Paused { // it was not written for
 					continue
 				}
 				if !last.Complete && (read.Named || i.Epoch > 0) { // compared with the journal until all of it was there
@@ -260,7 +261,7 @@ func (r *run) held(ctx context.Context, rows map[string]*Row) error {
 // vanished adds what a whole replay did not name, unless that is suspiciously much: then nothing is taken back and a
 // person is asked.
 func (r *run) vanished(ctx context.Context, named map[string]bool, rows map[string]*Row) error {
-	is, err := store.Integrations.Find(ctx, r.p.Store, store.Query{Field: store.ByConnection, Any: []string{r.conn.ID}})
+	is, err := store.Integrations.All(ctx, r.p.Store, store.Query{Field: store.ByConnection, Any: []string{r.conn.ID}})
 	if err != nil {
 		return storeError{err}
 	}
@@ -368,10 +369,20 @@ func (r *run) takeBack(ctx context.Context, rows []*Row) error {
 		if t.blocked != "" {
 			continue
 		}
+		open := slices.DeleteFunc(slices.Clone(byIntegration[i.ID]), func(row *Row) bool { return row.Intent == "" })
+		if err := r.hear(ctx, booking{i.Book, i.As}, open); err != nil {
+			return err
+		}
 		p := planned{target: t}
 		for _, old := range byIntegration[i.ID] {
 			row := *old
-			p.wishes = append(p.wishes, &wish{row: &row, intent: ToTrash})
+			switch {
+			case row.Intent != "": // not heard of: the Book is blocked
+			case row.State == Standing:
+				p.wishes = append(p.wishes, &wish{row: &row, intent: ToTrash})
+			default:
+				p.wishes = append(p.wishes, &wish{row: &row})
+			}
 		}
 		todo = append(todo, p)
 	}

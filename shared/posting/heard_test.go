@@ -248,3 +248,38 @@ func TestAPersonIsAskedWhereTheBankNamesNothingAnyMore(t *testing.T) {
 		t.Errorf("%d records stand, a person is asked about %d", got, asked)
 	}
 }
+
+// A person locks the Book, or archives the Account, between the look at the Book and the first record.
+func TestABookThatIsClosedDuringTheRunTakesItsRowsOnceItIsOpen(t *testing.T) {
+	t.Parallel()
+	for name, shut := range map[string]func(b *ledger.Book, shut bool){
+		"locked": func(b *ledger.Book, shut bool) {
+			if b.Locked = (civil.Date{}); shut {
+				b.Locked = civil.Date{Year: 2026, Month: time.January, Day: 31}
+			}
+		},
+		"archived": func(b *ledger.Book, shut bool) { b.Accounts[0].Archived = shut },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, memory.New(), 1)
+			r.link(theBook, 0, nil)
+			r.bank.says(movements(0, 0, 20)...)
+			closed := false
+			r.through(between{Ledger: r.shelf, write: func(_ ledger.Operation, _ []ledger.Transaction, do func() ([]ledger.Transaction, error)) ([]ledger.Transaction, error) {
+				if !closed {
+					closed = true
+					r.clock.pass(time.Second)
+					shut(&r.shelf.books[theBook].Book, true)
+				}
+				return nil, &bank.Error{Kind: bank.Permanent, Code: "refused", Err: ledger.ErrRefused}
+			}})
+			shut(&r.shelf.books[theBook].Book, false)
+			r.clock.pass(7 * time.Hour)
+			r.post()
+			if got := len(r.shelf.standing(theBook)); got != 20 {
+				t.Errorf("%d stand", got)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package posting
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -29,6 +30,7 @@ type Row struct {
 
 	Intent Intent  `json:"intent,omitempty"` // what is being written
 	After  *Values `json:"after,omitempty"`  // Written, once an Amend or a Revive is confirmed
+	Tried  *Values `json:"tried,omitempty"`  // Written of an earlier Create that was not heard of: it may yet turn up
 
 	Waiting bool    `json:"waiting,omitempty"` // the bank removed it; decided at the end of the read
 	Flag    Flag    `json:"flag,omitempty"`
@@ -36,6 +38,7 @@ type Row struct {
 	Reason  Reason  `json:"reason,omitempty"` // of Aside
 
 	created bool   // by the step under way
+	sent    bool   // of an Intent: the Book may have taken it, and only the Book can tell
 	at      string // the bank's id of the account, in the step under way
 }
 
@@ -118,7 +121,7 @@ func (r *Row) knows(ids ...string) {
 }
 
 // Segment is what one page did to one Book, as one user. Segments are written once and never deleted; of a Row that stands
-// in several, the one with the greatest Epoch and then Seq is the truth.
+// in several, the one with the greatest Epoch is the truth, and of those the last: see stamp.
 type Segment struct {
 	ID         string    `json:"id"`
 	Connection string    `json:"connection"`
@@ -205,11 +208,28 @@ type journal struct {
 	alike map[string][]*Row  // by integration, date, amount and direction; built when first wanted
 }
 
-// version orders the copies of a Row.
+// version is a copy of a Row.
 type version struct {
-	row   *Row
-	epoch int
-	seq   int64
+	row *Row
+	stamp
+}
+
+// stamp orders the copies of a Row. Each connection numbers its own segments, and an integration can pass from one to another:
+// there the time tells, since the former has let go before.
+type stamp struct {
+	epoch      int
+	connection string
+	seq        int64
+	at         time.Time
+}
+
+func (s *Segment) stamp(r *Row) stamp { return stamp{r.Epoch, s.Connection, s.Seq, s.At} }
+
+func (s stamp) compare(o stamp) int {
+	if s.epoch != o.epoch || s.connection == o.connection {
+		return cmp.Or(cmp.Compare(s.epoch, o.epoch), cmp.Compare(s.seq, o.seq))
+	}
+	return cmp.Or(s.at.Compare(o.at), cmp.Compare(s.seq, o.seq))
 }
 
 func newJournal(r store.Reader) *journal {
@@ -224,14 +244,19 @@ func (j *journal) find(integration, id string) *Row {
 	return j.rows[rowKey(integration, id)].row
 }
 
+// since reports whether the newest Row for a bank id was written by that segment of its connection or a later one.
+func (j *journal) since(i *bank.Integration, id string, seq int64) bool {
+	v := j.rows[rowKey(i.ID, id)]
+	return v.connection == i.Connection && v.seq >= seq
+}
+
 // note takes a segment in.
 func (j *journal) note(s *Segment) {
 	for _, r := range s.Rows {
-		v := version{r, r.Epoch, s.Seq}
+		v := version{r, s.stamp(r)}
 		for _, id := range r.IDs {
 			k := rowKey(r.Integration, id)
-			old := j.rows[k]
-			if old.row == nil || old.epoch < v.epoch || (old.epoch == v.epoch && old.seq < v.seq) {
+			if old := j.rows[k]; old.row == nil || old.compare(v.stamp) < 0 {
 				j.rows[k] = v
 			}
 		}

@@ -40,6 +40,7 @@ func (r *run) unlock(ctx context.Context) error {
 		}
 	}
 	r.unlocked, r.e.Unlocked = true, r.now()
+	open = open[:min(len(open), served)] // the others in an hour
 	if len(open) == 0 {
 		return nil
 	}
@@ -54,7 +55,7 @@ func (r *run) unlock(ctx context.Context) error {
 		return func() error {
 			var errs []error
 			for _, i := range is {
-				i.Want++
+				i.Replay()
 				errs = append(errs, store.Integrations.Put(tx, i))
 			}
 			return errors.Join(errs...)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/ledger"
+	"github.com/bkper/automations-portal/shared/posting"
 	"github.com/bkper/automations-portal/shared/store/memory"
 )
 
@@ -242,4 +243,26 @@ func TestNothingIsRounded(t *testing.T) {
 			t.Fatalf("%d are shown as kept aside, %d are", got, aside)
 		}
 	})
+}
+
+// The bank changes the currency of a row and nothing else.
+func TestAnotherCurrencyOfTheSameAmountIsTold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory.New(), 1)
+	i := r.link(theBook, 0, nil)
+	tx := movement(0, 1)
+	r.bank.says(tx)
+	r.post()
+	tx.Currency = "EUR"
+	r.bank.says(tx)
+	r.post()
+	if rows, err := posting.Attention(t.Context(), r.store, i.ID); err != nil || len(rows) != 1 {
+		t.Errorf("nobody is told: %v", err)
+	}
+	tx.Currency = "USD"
+	r.bank.says(tx)
+	r.post()
+	if rows, err := posting.Attention(t.Context(), r.store, i.ID); err != nil || len(rows) != 0 {
+		t.Errorf("it is right again: %+v %v", rows, err)
+	}
 }

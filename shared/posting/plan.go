@@ -24,6 +24,7 @@ type target struct {
 	from     string // the bank's id of the account today
 	claims   claims
 	again    bool       // what people have trashed is to come back
+	since    int64      // the first segment of this read
 	shut     civil.Date // the newest date that the lock of the Book has kept out
 	missing  []*Row     // of an account that the page retells: what it does not name
 	vanished int        // how many of them were too many to be taken back unasked
@@ -226,7 +227,7 @@ func (p *planner) known(w *wish, t *bank.Transaction, values Values) {
 	}
 	switch row.State {
 	case Absent, Aside:
-		if wanted {
+		if wanted && !p.refused(row, values) {
 			p.create(w, t, values)
 		}
 	case Binned:
@@ -238,11 +239,8 @@ func (p *planner) known(w *wish, t *bank.Transaction, values Values) {
 		case t.Date.Before(p.t.From) && !row.Written.Date.Before(p.t.From):
 			// It has moved to before the start date: it is part of what stood in the account then.
 			w.intent, w.source, w.values = ToTrash, t, values
-		case values.Equal(row.Written):
+		case p.t.knows(row, t, values):
 			w.intent = ""
-			row.Flag, row.Bank = "", nil
-		case row.Flag == Changed && row.Bank != nil && values.Equal(*row.Bank):
-			w.intent = "" // told already
 		default:
 			w.intent, w.values, w.source = ToAmend, values, t
 		}
@@ -250,13 +248,31 @@ func (p *planner) known(w *wish, t *bank.Transaction, values Values) {
 	}
 }
 
+// refused reports whether the Book has refused just this during the same read. It is not asked again: to find out takes two
+// calls a row, and a Book that refuses all would take more than there is time for, again and again.
+func (p *planner) refused(row *Row, values Values) bool {
+	return row.Reason == ReasonRefused && p.t.since > 0 && p.j.since(p.t.Integration, row.current(), p.t.since) && row.Account == p.t.Account && values.Equal(row.Written)
+}
+
+// knows reports whether the bank says nothing new of a row that stands. A difference that is no more is forgotten.
+func (t *target) knows(row *Row, tx *bank.Transaction, values Values) bool {
+	if values.Equal(row.Written) && tx.Currency == t.Currency {
+		row.Flag, row.Bank = "", nil
+		return true
+	}
+	return row.Flag == Changed && row.Bank != nil && values.Equal(*row.Bank) // told already
+}
+
 // create plans a new record, or says why there can be none.
 func (p *planner) create(w *wish, t *bank.Transaction, values Values) {
 	row := w.row
+	if was := row.Written; p.was[row] != nil && was.Date.IsValid() && !was.Equal(values) {
+		row.Tried = &was
+	}
 	row.Written, row.Reason, row.Account = values, "", p.t.Account
 	if reason := p.t.refuses(t); reason != "" {
-		if reason == ReasonLocked && t.Date.After(p.t.shut) {
-			p.t.shut = t.Date
+		if reason == ReasonLocked {
+			p.t.keepOut(t.Date)
 		}
 		row.State, row.Reason, w.intent = Aside, reason, ""
 		return
@@ -272,12 +288,21 @@ func (t *target) refuses(tx *bank.Transaction) Reason {
 		return ReasonCurrency
 	case tx.Amount.Sign() == 0:
 		return ReasonZero
+	case !ledger.Writable(tx.Amount):
+		return ReasonRefused // a batch with it would not be sent at all
 	case !tx.Amount.Equal(tx.Amount.Truncate(int32(t.book.Digits))):
 		return ReasonDigits
 	case t.locked(tx.Date):
 		return ReasonLocked
 	}
 	return ""
+}
+
+// keepOut notes a date at which the lock of the Book has kept a row out: once it is open, history is read again.
+func (t *target) keepOut(d civil.Date) {
+	if t.locked(d) && d.After(t.shut) {
+		t.shut = d
+	}
 }
 
 func (t *target) locked(d civil.Date) bool {
@@ -395,6 +420,9 @@ func settle(t *target, w *wish, now *ledger.Transaction) (after ledger.Transacti
 	row := w.row
 	if w.intent == ToRevive && now != nil && !now.Trashed {
 		w.intent, row.State = ToAmend, Standing // a person took it out of the trash
+		if t.knows(row, w.source, w.values) {
+			w.intent = ""
+		}
 	}
 	switch w.intent {
 	case ToAmend:
@@ -410,7 +438,10 @@ func settle(t *target, w *wish, now *ledger.Transaction) (after ledger.Transacti
 			return draft(t, row, w.source), true
 		}
 		if t.locked(now.Date) || t.locked(w.values.Date) {
-			w.flag(Changed)
+			// Once the Book is open, it comes back as what we trashed does, whoever did.
+			row.State, w.intent = Binned, ""
+			t.keepOut(now.Date)
+			t.keepOut(w.values.Date)
 			return after, false
 		}
 		return revived(w, *now), true
@@ -469,7 +500,7 @@ func (w *wish) flag(f Flag) {
 func amend(t *target, w *wish, now ledger.Transaction) (ledger.Transaction, bool) {
 	row, want, was := w.row, w.values, w.row.Written
 	if now.Posted || now.Checked || t.locked(now.Date) || t.locked(want.Date) || w.source.Currency != t.Currency ||
-		!want.Amount.Equal(want.Amount.Truncate(int32(t.book.Digits))) || want.Amount.Sign() == 0 {
+		!want.Amount.Equal(want.Amount.Truncate(int32(t.book.Digits))) || want.Amount.Sign() == 0 || !ledger.Writable(want.Amount) {
 		w.flag(Changed)
 		return now, false
 	}
@@ -538,17 +569,17 @@ func (r *Row) other(now *ledger.Transaction, d bank.Direction) string {
 func (r *Row) confirm(record string) {
 	switch r.Intent {
 	case ToCreate:
-		r.State, r.Record = Standing, record
+		r.State, r.Record, r.Tried = Standing, record, nil
 	case ToAmend, ToRevive:
 		r.State, r.Written = Standing, *r.After
 	case ToTrash:
 		r.State, r.Waiting = Binned, false
 	}
-	r.Intent, r.After = "", nil
+	r.Intent, r.After, r.sent = "", nil, false
 }
 
 // forgo writes down that the intent did not take place: the row is as it was and will be planned again.
-func (r *Row) forgo() { r.Intent, r.After = "", nil }
+func (r *Row) forgo() { r.Intent, r.After, r.sent = "", nil, false }
 
 // hear settles an open intent by what the Book says: the record, or nil where it has none.
 func (r *Row) hear(now *ledger.Transaction) {
@@ -563,7 +594,7 @@ func (r *Row) hear(now *ledger.Transaction) {
 		r.forgo()
 		r.State, r.Record = Hand, now.ID
 	case r.Intent == ToCreate:
-		r.confirm(now.ID)
+		r.made(now)
 	case r.Intent == ToRevive:
 		r.State = Standing
 		r.heardAmend(now)
@@ -572,6 +603,19 @@ func (r *Row) hear(now *ledger.Transaction) {
 	default:
 		r.forgo()
 	}
+}
+
+// made settles a create by the record that stands. It can be that of an earlier attempt, which came late: then that is what is
+// written, and made reports that the rest is to be planned.
+func (r *Row) made(now *ledger.Transaction) (late bool) {
+	if r.Tried != nil && !r.untouched(now) {
+		tried := &Row{Integration: r.Integration, Account: r.Account, Written: *r.Tried}
+		if late = tried.untouched(now); late {
+			r.Written = *r.Tried
+		}
+	}
+	r.confirm(now.ID)
+	return late
 }
 
 func (r *Row) heardAmend(now *ledger.Transaction) {

@@ -292,7 +292,8 @@ func TestAnAmendmentChangesOnlyTheFieldsThatNobodyHasTouched(t *testing.T) {
 		"the direction flips on a completed one":   {complete, tx("a", in), "10 12.50 bank-account>food SHOP", Changed, true},
 		"no amount any more":                       {nothing, tx("a", amount("0")), "10 12.50 bank-account> SHOP", Changed, true},
 		"more digits than the Book has":            {nothing, tx("a", amount("12.505")), "10 12.50 bank-account> SHOP", Changed, true},
-		"in another currency":                      {nothing, tx("a", euros), "10 12.50 bank-account> SHOP", "", true},
+		"more than a Book can hold":                {nothing, tx("a", amount("1e99")), "10 12.50 bank-account> SHOP", Changed, true},
+		"in another currency":                      {nothing, tx("a", euros), "10 12.50 bank-account> SHOP", Changed, true},
 		"another amount in another currency":       {nothing, tx("a", euros, amount("13.00")), "10 12.50 bank-account> SHOP", Changed, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -425,9 +426,13 @@ func TestWhatWeTrashedComesBackWithWhatTheBankSaysThen(t *testing.T) {
 	d.target.book.Locked = january(10)
 	d.read(page(named(tx("a"))))
 	d.stands()
-	if r := d.row("a"); r.Flag != Changed || r.State != Binned {
+	if r := d.row("a"); r.State != Binned || d.target.shut != january(10) {
 		t.Errorf("into a locked period: %+v", r)
 	}
+
+	d.target.book.Locked = civil.Date{}
+	d.read(page(named(tx("a"))))
+	d.stands("10 12.50 bank-account> SHOP")
 }
 
 func TestNothingBeforeTheStartDateIsRecorded(t *testing.T) {
@@ -470,9 +475,10 @@ func TestWhatTheBookCannotHoldIsKeptAsideWithTheReason(t *testing.T) {
 		reason Reason
 		mend   func(*desk) bank.Transaction
 	}{
-		"another currency": {tx("a", euros), ReasonCurrency, func(*desk) bank.Transaction { return tx("a") }},
-		"zero":             {tx("a", amount("0.00")), ReasonZero, func(*desk) bank.Transaction { return tx("a") }},
-		"digits":           {tx("a", amount("12.505")), ReasonDigits, func(*desk) bank.Transaction { return tx("a") }},
+		"another currency":          {tx("a", euros), ReasonCurrency, func(*desk) bank.Transaction { return tx("a") }},
+		"zero":                      {tx("a", amount("0.00")), ReasonZero, func(*desk) bank.Transaction { return tx("a") }},
+		"digits":                    {tx("a", amount("12.505")), ReasonDigits, func(*desk) bank.Transaction { return tx("a") }},
+		"more than a Book can hold": {tx("a", amount("1e99")), ReasonRefused, func(*desk) bank.Transaction { return tx("a") }},
 		"digits, the Book gets more of them": {tx("a", amount("12.505")), ReasonDigits, func(d *desk) bank.Transaction {
 			d.target.book.Digits = 3
 			return tx("a", amount("12.505"))

@@ -1,6 +1,7 @@
 package posting
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -35,7 +36,9 @@ func (r *run) page(ctx context.Context, page *bank.Page) error {
 			}
 		}
 		if err = r.record(ctx, todo, r.named(page)); err == nil {
-			r.hold(targets, page, false)
+			err = r.hold(ctx, targets, page, false)
+		}
+		if err == nil {
 			err = r.leaveBehind(ctx, targets)
 		}
 		if err == nil {
@@ -54,7 +57,7 @@ func (r *run) page(ctx context.Context, page *bank.Page) error {
 		}
 		if err := r.obey(ctx); err != nil {
 			if errors.Is(err, errConfig) {
-				r.hold(targets, page, true)
+				err = cmp.Or(r.hold(ctx, targets, page, true), err)
 			}
 			return err
 		}
@@ -159,7 +162,7 @@ func (r *run) routes(ctx context.Context, accounts []string) error {
 		}
 	}
 	for chunk := range slices.Chunk(unknown, 30) {
-		found, err := store.Integrations.Find(ctx, r.p.Store, store.Query{Field: store.ByAccount, Any: chunk})
+		found, err := store.Integrations.All(ctx, r.p.Store, store.Query{Field: store.ByAccount, Any: chunk})
 		if err != nil {
 			r.feeds = map[string][]*bank.Integration{}
 			return storeError{err}
@@ -178,7 +181,7 @@ func (r *run) target(ctx context.Context, i *bank.Integration, account string) (
 	if read.Claiming && (i.Epoch == 0 || !served) {
 		return nil, nil
 	}
-	t := &target{Integration: i, provider: r.conn.Provider, from: account, again: served && i.Again > i.Have && i.Again <= want}
+	t := &target{Integration: i, provider: r.conn.Provider, from: account, again: served && i.Again > i.Have && i.Again <= want, since: read.First}
 	if t.asleep() {
 		return t, nil
 	}
@@ -196,10 +199,16 @@ func (r *run) target(ctx context.Context, i *bank.Integration, account string) (
 		return nil, err
 	}
 	t.opened = *o
-	if t.blocked == "" {
-		t.blocked = fit(i, o.book)
-	}
+	t.blocked = o.closed(i)
 	return t, nil
+}
+
+// closed says why an integration cannot be written to a Book as it was opened; "" where it can.
+func (o *opened) closed(i *bank.Integration) string {
+	if o.blocked != "" {
+		return o.blocked
+	}
+	return fit(i, o.book)
 }
 
 // fit says why a Book that can be opened cannot take the rows of an integration; "" where it can.
@@ -224,10 +233,7 @@ func (r *run) open(ctx context.Context, b booking) (*opened, error) {
 	o := &opened{}
 	var err error
 	if o.token, err = r.p.Grants.Token(ctx, b.as); err == nil {
-		o.book, err = ask(ctx, r, b, o, func(ctx context.Context) (*ledger.Book, error) {
-			book, err := r.p.Ledger.Book(ctx, o.token, b.bookID)
-			return &book, err
-		})
+		err = r.readBook(ctx, b, o)
 	}
 	if err != nil {
 		if err = r.block(o, err); err != nil {
@@ -236,6 +242,14 @@ func (r *run) open(ctx context.Context, b booking) (*opened, error) {
 	}
 	r.books[b] = o
 	return o, nil
+}
+
+func (r *run) readBook(ctx context.Context, b booking, o *opened) error {
+	book, err := ask(ctx, r, b, o, func(ctx context.Context) (ledger.Book, error) { return r.p.Ledger.Book(ctx, o.token, b.bookID) })
+	if err == nil {
+		o.book, o.read = &book, r.now()
+	}
+	return err
 }
 
 // ask calls the ledger for something that changes nothing, with a fresh token where the present one is refused.
@@ -342,8 +356,8 @@ func removedOf(page *bank.Page, account string) []string {
 
 // hold writes down what the bank takes back from Books that cannot be written now, or from all where the connection is to be
 // silent. The bank says it once; the replay that follows does it.
-func (r *run) hold(targets []*target, page *bank.Page, all bool) {
-	held := map[booking][]*Row{}
+func (r *run) hold(ctx context.Context, targets []*target, page *bank.Page, all bool) error {
+	held, order := map[booking][]*Row{}, []booking(nil)
 	for _, t := range targets {
 		b := booking{t.Book, t.As}
 		o := r.books[b]
@@ -365,22 +379,30 @@ func (r *run) hold(targets []*target, page *bank.Page, all bool) {
 			default:
 				continue
 			}
+			if held[b] == nil {
+				order = append(order, b)
+			}
 			held[b] = append(held[b], &row)
 		}
 	}
-	if len(held) == 0 {
-		return
-	}
-	var segments []*Segment
-	for b, rows := range held {
-		segments = append(segments, &Segment{Book: b.bookID, As: b.as, Rows: rows})
-	}
-	r.number(segments)
 	r.e.Read.Waiting = r.e.Read.Waiting || all // should the same item go on
-	for _, s := range segments {
-		r.j.note(s)
+	weight := 0
+	for _, b := range order {
+		for _, rows := range portions(held[b], (*Row).weight) {
+			s := &Segment{Book: b.bookID, As: b.as, Rows: rows}
+			r.number([]*Segment{s})
+			r.j.note(s)
+			r.done = append(r.done, s)
+			if weight += sum(rows, (*Row).weight); weight < openRows && len(r.done) < served {
+				continue
+			}
+			if err := r.commit(ctx, false, nil); err != nil {
+				return err
+			}
+			weight = 0
+		}
 	}
-	r.done = append(r.done, segments...)
+	return nil
 }
 
 // named lists what a page names, where the end of the read must know.
@@ -423,27 +445,29 @@ func (r *run) leaveBehind(ctx context.Context, targets []*target) (passing error
 			codes[t.ID] = t.blocked
 		}
 	}
-	if len(codes) == 0 {
-		return passing
-	}
-	if err := r.commit(ctx, true, r.behind(codes)); err != nil {
+	if err := r.fallBehind(ctx, codes); err != nil {
 		return err
-	}
-	for id, code := range codes {
-		r.left[id] = true
-		r.log.WarnContext(ctx, "an integration stays behind", "integration", id, "code", code)
 	}
 	return passing
 }
 
-// behind is the part of a commit that marks integrations.
-func (r *run) behind(codes map[string]string) func(store.Tx) (func() error, error) {
-	return func(tx store.Tx) (func() error, error) {
-		var ids []string
-		for id := range codes {
-			ids = append(ids, id)
+// fallBehind marks integrations with why their Books cannot be written.
+func (r *run) fallBehind(ctx context.Context, codes map[string]string) error {
+	for ids := range slices.Chunk(slices.Sorted(maps.Keys(codes)), served) {
+		if err := r.commit(ctx, true, r.behind(ids, codes)); err != nil {
+			return err
 		}
-		slices.Sort(ids)
+		for _, id := range ids {
+			r.left[id] = true
+			r.log.WarnContext(ctx, "an integration stays behind", "integration", id, "code", codes[id])
+		}
+	}
+	return nil
+}
+
+// behind is the part of a commit that marks integrations.
+func (r *run) behind(ids []string, codes map[string]string) func(store.Tx) (func() error, error) {
+	return func(tx store.Tx) (func() error, error) {
 		is, err := store.Integrations.LoadAll(tx, ids...)
 		if err != nil {
 			return nil, err
@@ -454,7 +478,7 @@ func (r *run) behind(codes map[string]string) func(store.Tx) (func() error, erro
 				if i == nil || i.State != bank.Live {
 					continue
 				}
-				i.Want++
+				i.Replay()
 				i.Behind, i.Until = codes[ids[n]], r.now().Add(blockedFor)
 				if err := store.Integrations.Put(tx, i); err != nil {
 					return err
@@ -503,13 +527,14 @@ func (r *run) record(ctx context.Context, todo []planned, named []string) error 
 	for _, p := range divided(todo) {
 		b := booking{p.Book, p.As}
 		g := groups[b]
-		if g == nil || g.size+len(p.wishes) > openRows {
+		size := sum(p.wishes, (*wish).weight)
+		if g == nil || g.size+size > openRows {
 			g = &group{booking: b, opened: r.books[b], after: map[string]ledger.Transaction{}}
 			groups[b] = g
 			order = append(order, g)
 		}
 		g.wishes = append(g.wishes, p)
-		g.size += len(p.wishes)
+		g.size += size
 	}
 	for first := true; first || len(order) > 0; first = false {
 		n := together(order)
@@ -521,9 +546,36 @@ func (r *run) record(ctx context.Context, todo []planned, named []string) error 
 	return nil
 }
 
-// openRows bounds the intents that stand in the engine's document at once: a bank account may feed any number of Books, and
-// the row of each takes some 500 bytes there, of at most 1 MB.
+// openRows bounds the rows that are written in one step, by their weight: a bank account may feed any number of Books, and the
+// row of each takes some 500 bytes in the engine's document, and in a segment, of at most 1 MB.
 const openRows = 500
+
+// weight is how much of openRows a row takes: more where the bank has named it many times, as with each new item.
+func (r *Row) weight() int { return 1 + len(r.IDs)/4 }
+
+func (w *wish) weight() int { return w.row.weight() }
+
+func sum[T any](all []T, weight func(T) int) (total int) {
+	for _, one := range all {
+		total += weight(one)
+	}
+	return total
+}
+
+// portions cuts a list into parts that can be written in one step.
+func portions[T any](all []T, weight func(T) int) (parts [][]T) {
+	begin, size := 0, 0
+	for n, one := range all {
+		if size += weight(one); size > openRows && n > begin {
+			parts = append(parts, all[begin:n])
+			begin, size = n, weight(one)
+		}
+	}
+	if begin < len(all) {
+		parts = append(parts, all[begin:])
+	}
+	return parts
+}
 
 // divided cuts what is wanted of an integration into parts that can be written in one step.
 func divided(todo []planned) (parts []planned) {
@@ -531,7 +583,7 @@ func divided(todo []planned) (parts []planned) {
 		if len(p.wishes) == 0 {
 			parts = append(parts, p)
 		}
-		for wishes := range slices.Chunk(p.wishes, openRows) {
+		for _, wishes := range portions(p.wishes, (*wish).weight) {
 			parts = append(parts, planned{p.target, wishes})
 		}
 	}
@@ -543,7 +595,7 @@ func together(groups []*group) int {
 	rows := 0
 	for n, g := range groups {
 		rows += g.size
-		if n > 0 && rows > openRows {
+		if n > 0 && (rows > openRows || n == served) {
 			return n
 		}
 	}
@@ -570,10 +622,32 @@ func (r *run) recordTogether(ctx context.Context, groups []*group, named []strin
 	if len(segments) == 0 {
 		return nil
 	}
+	if err := r.heavy(groups); err != nil {
+		return err
+	}
 	if err := r.intend(ctx, segments); err != nil {
 		return err
 	}
 	return r.deliver(ctx, groups)
+}
+
+// heavy gives the error of a Book that has not answered, where too much waits for it in the engine's document to go on with the
+// others.
+func (r *run) heavy(groups []*group) (passing error) {
+	weight := 0
+	for _, s := range r.e.Open {
+		weight += sum(s.Rows, (*Row).weight)
+		if o := r.books[booking{s.Book, s.As}]; o != nil && o.passing != nil {
+			passing = o.passing
+		}
+	}
+	for _, g := range groups {
+		weight += sum(g.rows, (*Row).weight)
+	}
+	if weight <= 2*openRows {
+		return nil
+	}
+	return passing
 }
 
 // number makes segments the next ones of the journal.

@@ -30,7 +30,7 @@ const (
 const (
 	interval     = 5 * time.Hour // between two looks at a healthy connection; up to an hour more, to spread them
 	statusEvery  = 24 * time.Hour
-	loadingFor   = 10 * time.Minute // between two looks at a new item whose history is still being loaded
+	loadingFor   = 10 * time.Minute // at first, between two looks at a new item whose history is still being loaded
 	tries        = 3                // of a call that may pass
 	longestWait  = 20 * time.Second
 	fresh        = 10 * time.Second // how old the look at a record may be that is going to be changed
@@ -157,6 +157,7 @@ type booking struct{ bookID, as string }
 // opened is what a run found out about a booking.
 type opened struct {
 	book    *ledger.Book
+	read    time.Time // when it was
 	token   secret.String
 	blocked string // code; why nothing can be recorded
 	passing error  // of blocked: it may pass; the others are served, then the run ends with it and tries again
@@ -344,7 +345,10 @@ func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 		if r.bank, err = bank.Of(r.p.Banks, r.conn.Provider); err != nil {
 			return 0, err
 		}
-		if err := r.look(ctx); err != nil {
+		switch err := r.look(ctx); {
+		case errors.Is(err, errConfig):
+			continue
+		case err != nil:
 			return 0, err
 		}
 		if r.conn.State == bank.NeedsUser {
@@ -357,7 +361,10 @@ func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 			return 0, err
 		}
 		if r.e.Read == nil && !replayed {
-			if r.e.Read, err = r.next(ctx, main); err != nil {
+			switch r.e.Read, err = r.next(ctx, main); {
+			case errors.Is(err, errConfig):
+				continue
+			case err != nil:
 				return 0, err
 			}
 			begun = true
@@ -378,9 +385,19 @@ func (r *run) round(ctx context.Context) (idle time.Duration, err error) {
 		return 0, nil
 	}
 	if r.loading {
-		return loadingFor, nil
+		return r.patiently(), nil
 	}
+	r.e.Loading = time.Time{}
 	return interval + time.Duration(r.p.Rand()*float64(time.Hour)), nil
+}
+
+// patiently tells when to look again for history that is still being loaded: the longer it takes, the more seldom, since some
+// banks never say that all is there.
+func (r *run) patiently() time.Duration {
+	if r.e.Loading.IsZero() {
+		r.e.Loading = r.now()
+	}
+	return min(max(r.now().Sub(r.e.Loading), loadingFor), interval)
 }
 
 // reload reads the connection, and forgets what was known of its integrations, where people have changed something.
@@ -395,9 +412,9 @@ func (r *run) reload(ctx context.Context) error {
 		return storeError{err}
 	}
 	r.e.Revised = conn.Updated
-	r.conn, r.feeds, r.books = conn, map[string][]*bank.Integration{}, map[booking]*opened{}
+	r.conn, r.feeds, r.books, r.left = conn, map[string][]*bank.Integration{}, map[booking]*opened{}, map[string]bool{} // a save is not behind
 	if r.e.Item != conn.Item {
-		r.e.Item, r.e.Cursor, r.e.Read = conn.Item, "", nil // a new item begins at the beginning
+		r.e.Item, r.e.Cursor, r.e.Read, r.e.Loading = conn.Item, "", nil, time.Time{} // a new item begins at the beginning
 	}
 	if r.e.Known == r.config && r.config != 0 {
 		return nil
@@ -432,8 +449,6 @@ func (r *run) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.looked = true
-	r.e.Looked = r.now()
 	state := bank.Active
 	if item.NeedsUser != "" {
 		state = bank.NeedsUser
@@ -443,9 +458,12 @@ func (r *run) look(ctx context.Context) error {
 		accounts, moved = bank.Match(r.conn.Accounts, item.Accounts)
 	}
 	if state == r.conn.State && item.NeedsUser == r.conn.Reason && item.ConsentExpires.Equal(r.conn.ConsentExpires) && slices.Equal(accounts, r.conn.Accounts) {
+		r.looked, r.e.Looked = true, r.now()
 		return nil
 	}
-	return r.commit(ctx, true, func(tx store.Tx) (func() error, error) {
+	looked := r.e.Looked
+	r.e.Looked = r.now()
+	err = r.commit(ctx, true, func(tx store.Tx) (func() error, error) {
 		c, err := store.Connections.Load(tx, r.conn.ID)
 		if err != nil {
 			return nil, err
@@ -461,6 +479,12 @@ func (r *run) look(ctx context.Context) error {
 			return putAll(tx, c, is)
 		}, nil
 	})
+	if err != nil {
+		r.e.Looked = looked // what it said is not written down
+		return err
+	}
+	r.looked = true
+	return nil
 }
 
 func putAll(tx store.Tx, c *bank.Connection, is []*bank.Integration) error {
@@ -493,19 +517,9 @@ func (r *run) next(ctx context.Context, main bool) (*Read, error) {
 	if !r.e.Linked && r.e.Cursor != "" {
 		return nil, nil
 	}
-	serves, renewed := map[string]int{}, false
-	if r.e.Behind && (main || r.e.Cursor == "") {
-		behind, err := store.Integrations.Find(ctx, r.p.Store, store.Query{Field: store.ByReplay, Any: []string{r.conn.ID}})
-		if err != nil {
-			return nil, storeError{err}
-		}
-		r.e.Behind = len(behind) > 0
-		for _, i := range behind {
-			if i.Replays(r.now()) {
-				serves[i.ID] = i.Want
-				renewed = renewed || i.Epoch > 0
-			}
-		}
+	serves, renewed, err := r.behindhand(ctx, main)
+	if err != nil {
+		return nil, err
 	}
 	read := &Read{First: r.e.Seq + 1, No: 1, Serves: serves, Claiming: renewed, Renewed: renewed, Deep: r.e.ReadingDeep}
 	if !main {
@@ -519,6 +533,42 @@ func (r *run) next(ctx context.Context, main bool) (*Read, error) {
 	}
 	read.Replay, read.Named = true, true
 	return read, nil
+}
+
+// served bounds the integrations whose history one read brings: all of them are written in one commit.
+const served = 300
+
+// behindhand finds the integrations that lack history and can take it, with their Want. A Book that could not be written before
+// is looked at first: history is not read for one that still cannot.
+func (r *run) behindhand(ctx context.Context, main bool) (serves map[string]int, renewed bool, err error) {
+	serves = map[string]int{}
+	if !r.e.Behind || (!main && r.e.Cursor != "") {
+		return serves, false, nil
+	}
+	behind, err := store.Integrations.All(ctx, r.p.Store, store.Query{Field: store.ByReplay, Any: []string{r.conn.ID}})
+	if err != nil {
+		return nil, false, storeError{err}
+	}
+	r.e.Behind = len(behind) > 0
+	still := map[string]string{}
+	for _, i := range behind {
+		if !i.Replays(r.now()) || len(serves) == served {
+			continue
+		}
+		if i.Behind != "" {
+			o, err := r.open(ctx, booking{i.Book, i.As})
+			if err != nil {
+				return nil, false, err
+			}
+			if code := o.closed(i); code != "" && o.passing == nil {
+				still[i.ID] = code
+				continue
+			}
+		}
+		serves[i.ID] = i.Want
+		renewed = renewed || i.Epoch > 0
+	}
+	return serves, renewed, r.fallBehind(ctx, still)
 }
 
 // read goes through the pages of the read under way and finishes it.
@@ -597,7 +647,10 @@ func (r *run) startOver(err error) error {
 	if errors.Is(err, bank.ErrCursor) && read.At != "" {
 		// Start over at the beginning of history: what is there already is recognised by its ids.
 		r.e.Cursor, r.e.Read = "", nil
-		return errConfig
+		if r.mutations++; r.mutations <= mutations {
+			return errConfig
+		}
+		return &bank.Error{Kind: bank.Retry, Code: bank.CodeOf(err)} // it refuses what it has just given
 	}
 	if !errors.Is(err, bank.ErrMutated) {
 		return err

@@ -43,7 +43,7 @@ func Save(tx store.Tx, i, old *bank.Integration, now time.Time) (*Engine, error)
 		i.Epoch++
 	}
 	if renamed || old.State != bank.Live || old.Behind != "" || i.From.Before(old.From) || (i.Pending && !old.Pending) || (old.Paused && !i.Paused) {
-		i.Want++
+		i.Replay()
 	}
 	e.Mark(now)
 	if former != nil {
@@ -55,7 +55,7 @@ func Save(tx store.Tx, i, old *bank.Integration, now time.Time) (*Engine, error)
 // BringBack asks, in the transaction of Save, that history is read once more and that what people have trashed comes back
 // with it.
 func BringBack(tx store.Tx, i *bank.Integration) error {
-	i.Want++
+	i.Replay()
 	i.Again = i.Want
 	return store.Integrations.Put(tx, i)
 }
@@ -82,7 +82,7 @@ func Moved(tx store.Tx, connection string, accounts []bank.LinkedAccount, keys [
 				i.Epoch++
 			}
 			i.Of = byKey[key].Account
-			i.Want++
+			i.Replay()
 			moved = append(moved, i)
 		}
 	}

@@ -178,6 +178,23 @@ func (k Kind[T]) Find(ctx context.Context, r Reader, q Query) ([]*T, error) {
 	return k.decodeAll(ds)
 }
 
+// All reads every document that matches outside a transaction, however many there are, ordered by id. The query has neither Due
+// nor Limit.
+func (k Kind[T]) All(ctx context.Context, r Reader, q Query) (all []*T, err error) {
+	for q.Limit = most; ; q.After = k.ID(all[len(all)-1]) {
+		found, err := k.Find(ctx, r, q)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, found...); len(found) < q.Limit {
+			return all, nil
+		}
+	}
+}
+
+// most is the greatest Limit.
+const most = 1_000
+
 // Load reads one document in a transaction. ErrNotFound.
 func (k Kind[T]) Load(tx Tx, id string) (*T, error) {
 	ds, err := tx.Get(k.Name, id)

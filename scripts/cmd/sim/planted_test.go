@@ -93,11 +93,39 @@ var planted = []bug{
 	},
 	{
 		"a new item is not recognised", "shared/posting/save.go",
-		"			i.Epoch++\n			i.Want++\n			moved", "			i.Want++\n			moved",
+		"			i.Epoch++\n			i.Replay()\n			moved", "			i.Replay()\n			moved",
 	},
 	{
 		"a replay's cursor is taken at once", "shared/posting/run.go",
 		"case read.Replay && page.Complete && read.Then == \"\":", "case false:",
+	},
+	{
+		"a record that lists do not show yet is taken for one that is gone", "shared/posting/deliver.go",
+		"	for n := 1; err == nil && n < tries; n++ {\n		missing", "	for n := 1; false; n++ {\n		missing",
+	},
+	{
+		"what was trashed does not come back when asked for", "shared/posting/plan.go",
+		"	if p.t.again && wanted &&", "	if false && wanted &&",
+	},
+	{
+		"nobody notices that a Book is no longer locked", "shared/posting/locks.go",
+		"	if len(r.e.Locked) == 0 ||", "	if true ||",
+	},
+	{
+		"what a Book could not take is not read again", "shared/posting/record.go",
+		"				i.Replay()\n", "",
+	},
+	{
+		"a lock is overlooked", "shared/posting/plan.go",
+		"	case t.locked(tx.Date):\n", "	case false:\n",
+	},
+	{
+		"an archived Account is written to", "shared/posting/record.go",
+		"	case b.Accounts[at].Archived:\n", "	case false:\n",
+	},
+	{
+		"what a refused cursor would have told is not looked for", "shared/posting/finish.go",
+		"(last.Complete || !read.compares())", "(last.Complete || !read.Replay)",
 	},
 }
 

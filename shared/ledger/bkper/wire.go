@@ -111,7 +111,7 @@ type transaction struct {
 
 // whole is everything about a transaction that a client may write. What an update leaves out is emptied.
 func whole(t *ledger.Transaction) (transaction, error) {
-	if t.Amount.IsNegative() || !bounded(t.Amount) {
+	if !ledger.Writable(t.Amount) {
 		return transaction{}, &bank.Error{Kind: bank.OurFault, Code: "malformed_amount", Err: errors.New("an amount that is no magnitude")}
 	}
 	w := transaction{
@@ -129,11 +129,6 @@ func side(id string) *account {
 		return nil
 	}
 	return &account{ID: text(id)}
-}
-
-// bounded keeps numbers out whose digits would fill the memory when they are written out.
-func bounded(d decimal.Decimal) bool {
-	return d.Exponent() >= -50 && d.Exponent() <= 50 && d.NumDigits() <= 50
 }
 
 func (w *transaction) read() (ledger.Transaction, error) {
@@ -158,7 +153,7 @@ func (w *transaction) read() (ledger.Transaction, error) {
 		}
 	}
 	if w.Amount != "" {
-		if t.Amount, err = decimal.NewFromString(string(w.Amount)); err != nil || !bounded(t.Amount) {
+		if t.Amount, err = decimal.NewFromString(string(w.Amount)); err != nil || !ledger.Writable(t.Amount.Abs()) {
 			return t, errors.New("a transaction with a malformed amount")
 		}
 	}

@@ -87,8 +87,9 @@ const (
 //
 // Meanwhile the bank adds, settles, amends, names anew and takes back rows, also between the pages of one read; webhooks are
 // lost, late, doubled and shuffled; at each outside call a process is slow, fails before or after the effect, dies, or
-// sleeps beyond its lease; the store hardly answers for a minute; the person edits and trashes records, saves, pauses and removes integrations, and replaces the
-// item by a new one. TestHistoriesAreFull says how much of each there is at least. Then nothing goes wrong any more, and what the Books hold must be what the
+// sleeps beyond its lease; the store hardly answers for a minute; lists of the Books are older than the Books; the provider
+// refuses its cursors; the person edits, notes and trashes records, locks Books, archives Accounts, saves, pauses and removes
+// integrations, asks for what was trashed, and replaces the item by a new one. TestHistoriesAreFull says how much of each there is at least. Then nothing goes wrong any more, and what the Books hold must be what the
 // bank has.
 type history struct {
 	*world
@@ -107,6 +108,11 @@ type history struct {
 	broken  []string
 	renewed bool // the item was replaced
 	noise   bool // the person edits, posts and trashes
+	closed  bool // some Book was closed for a while
+	forgot  bool // the provider refused its cursors
+
+	locks      map[string]lock       // by Book
+	everLocked map[string]civil.Date // by Book: the newest date that was ever locked
 }
 
 // row is one line of the bank's statement.
@@ -116,6 +122,8 @@ type row struct {
 	account int
 	pending bool
 	gone    bool
+	date    civil.Date
+	retold  bool              // it was there when the provider refused its cursors
 	renamed bool              // it was told under another id with nothing that links the two
 	amended bool              // its amount has changed once
 	adrift  bool              // and then came a new item, which may not have told: nothing links the two amounts
@@ -134,11 +142,13 @@ type feed struct {
 	everPen bool
 	stirred bool // was paused, removed or fed by a new item: removals at the bank may have been missed
 	live    bool
-	silent  bool            // "removed" was answered
-	touched map[string]bool // records that the person has changed, by id
-	wants   map[string]want // the amount that the person gave a record, by id
-	binned  map[string]bool // remote ids of records that the person has trashed
-	trashed map[string]bool // tokens whose record the person has trashed
+	silent  bool                 // "removed" was answered
+	touched map[string]bool      // records that the person has changed, by id
+	wants   map[string]want      // the amount that the person gave a record, by id
+	binned  map[string]bool      // remote ids of records that the person has trashed
+	trashed map[string]bool      // tokens whose record the person has trashed
+	either  map[string]bool      // tokens whose record was trashed while the trashed was to come back
+	noted   map[string]time.Time // when the person noted something about a record, by id
 }
 
 // want is what a person made of a record.
@@ -154,10 +164,13 @@ func (h *history) begin(at Bank) {
 	h.bank = institutions[at](h.world)
 	ids := int64(0)
 	books, err := bkper.New(bkper.Options{Now: clock, NewID: func() int64 { ids++; return ids }, Rules: bkper.Rules{
-		BatchDuplicatesReturned: h.chance(0.3), TrashedBlocks: h.chance(0.3), BatchKeepsPrefix: h.chance(0.3),
+		BatchDuplicatesReturned: h.chance(0.3), TrashedBlocks: h.chance(0.3), BatchKeepsPrefix: h.chance(0.3), LockedDrafts: h.chance(0.3),
 	}})
 	must(err)
-	h.books = books
+	if h.chance(0.3) {
+		books.SetLag(h.between(0, 2*time.Second))
+	}
+	h.books, h.locks, h.everLocked = books, map[string]lock{}, map[string]civil.Date{}
 	h.tokens = map[string]secret.String{}
 	h.bank.paged(1 + h.rng.IntN(6))
 	h.reader = reader{h.world, h.bank}
@@ -184,9 +197,11 @@ func ledgerOf(h *history) ledger.Ledger {
 		if op == ledger.Create && h.noise && h.chance(0.05) {
 			h.spawn("person", h.between(time.Millisecond, time.Second), h.trashes)
 		}
+		h.respects(book, op, batch)
 		for _, f := range h.feeds {
 			if f.book == book && op == ledger.Update {
 				h.overwrites(f, batch)
+				h.erases(f, batch)
 			}
 			if f.book != book || !f.silent {
 				continue
@@ -299,7 +314,8 @@ func (h *history) openBooks() {
 		for a := range h.accounts {
 			made, err := h.books.CreateAccounts(bkper.Caller{Email: owner}, book.ID, []bkper.Account{{Name: fmt.Sprintf("Bank %d", a), Type: bkper.Asset}})
 			must(err)
-			h.feeds = append(h.feeds, &feed{book: book.ID, account: a, to: made.Items[0].ID, touched: map[string]bool{}, wants: map[string]want{}, binned: map[string]bool{}, trashed: map[string]bool{}})
+			h.feeds = append(h.feeds, &feed{book: book.ID, account: a, to: made.Items[0].ID, touched: map[string]bool{}, wants: map[string]want{}, binned: map[string]bool{}, trashed: map[string]bool{},
+				either: map[string]bool{}, noted: map[string]time.Time{}})
 		}
 	}
 }
@@ -339,7 +355,10 @@ func (h *history) update(body func(tx store.Tx) error) {
 func (h *history) ring() { h.broker.send(events.Message{Connection: connection}) }
 
 // save links a feed, or saves it again.
-func (h *history) save(f *feed, paused bool) {
+func (h *history) save(f *feed, paused bool) { h.saves(f, paused, false) }
+
+// saves is save, and asks for what was trashed.
+func (h *history) saves(f *feed, paused, again bool) {
 	h.update(func(tx store.Tx) error {
 		c, err := store.Connections.Load(tx, connection)
 		must(err)
@@ -355,7 +374,9 @@ func (h *history) save(f *feed, paused bool) {
 		if !errors.Is(err, store.ErrNotFound) {
 			must(err)
 		}
-		_, err = posting.Save(tx, i, old, h.now)
+		if _, err = posting.Save(tx, i, old, h.now); again {
+			must(posting.BringBack(tx, i))
+		}
 		return err
 	})
 	f.live, f.silent = true, false
@@ -442,6 +463,7 @@ func (h *history) addRow(pending, old bool) {
 	if old {
 		date = date.AddDays(-h.rng.IntN(120))
 	}
+	r.date = date
 	r.id = h.bank.add(h.accounts[r.account], date, amount, text, pending)
 	h.rows = append(h.rows, r)
 	h.had.rows++
@@ -514,6 +536,20 @@ func (h *history) vanish(r *row) {
 	h.had.changes++
 	h.log("bank: %s vanishes", r.token)
 	h.announce()
+}
+
+// forgets lets the provider refuse all cursors that it has given, and so what it would have told next.
+func (h *history) forgets() {
+	if r := h.pick(func(*row) bool { return true }); r != nil && h.chance(0.5) {
+		h.vanish(r)
+	}
+	h.bank.forget()
+	h.forgot = true
+	for _, r := range h.rows {
+		r.retold = !r.gone
+	}
+	h.had.refusals++
+	h.log("bank: no longer knows its cursors")
 }
 
 func (h *history) move() {
@@ -599,7 +635,7 @@ func (h *history) hand() {
 		return
 	}
 	t := drafts[h.rng.IntN(len(drafts))]
-	switch h.rng.IntN(3) {
+	switch h.rng.IntN(4) {
 	case 0:
 		amount := decimal.New(int64(1+h.rng.IntN(5000)), -2).String()
 		if decimal.RequireFromString(amount).Equal(fromBook(t).Amount) {
@@ -620,8 +656,10 @@ func (h *history) hand() {
 			h.amendToo(t)
 		}
 	case 2:
+		h.notes(f, hand, t)
+	case 3:
 		if _, err := hand.Trash(t.ID); err == nil {
-			f.bin(t)
+			h.bin(f, t)
 			h.had.hands++
 			h.log("person: trashes %s %q", t.ID, t.Description)
 		}
@@ -638,7 +676,7 @@ func (h *history) trashes() {
 		for _, t := range all {
 			if !bkper.True(t.Trashed) && f.has(t) && h.chance(0.5) {
 				if _, err := hand.Trash(t.ID); err == nil {
-					f.bin(t)
+					h.bin(f, t)
 					h.had.hands++
 					h.log("person: trashes the new %s %q", t.ID, t.Description)
 				}
@@ -664,8 +702,14 @@ func tokenOf(description string) string {
 }
 
 // bin notes that the person has trashed a record.
-func (f *feed) bin(t bkper.Transaction) {
-	f.touched[t.ID], f.trashed[tokenOf(t.Description)] = true, true
+func (h *history) bin(f *feed, t bkper.Transaction) {
+	f.touched[t.ID] = true
+	delete(f.wants, t.ID) // should it come back, it is as the bank has it
+	if h.pleading(f) {
+		f.either[tokenOf(t.Description)] = true
+		return
+	}
+	f.trashed[tokenOf(t.Description)] = true
 	for _, id := range t.RemoteIDs {
 		f.binned[id] = true
 	}
@@ -740,6 +784,15 @@ func (h *history) live() error {
 	if h.chance(0.25) {
 		h.spawn("outage", span-h.between(0, time.Minute), h.outage)
 	}
+	if h.chance(0.25) {
+		h.repeat("person", 1+h.rng.IntN(2), span, h.shuts)
+	}
+	if h.noise && h.chance(0.3) {
+		h.repeat("portal", 1, span, h.pleads)
+	}
+	if h.chance(0.2) {
+		h.repeat("bank", 1, min(span, h.between(time.Minute, 20*time.Minute)), h.forgets) // soon: history may still be loading
+	}
 	h.schedule(span)
 	if err := h.run(start.Add(span)); err != nil {
 		return err
@@ -750,6 +803,9 @@ func (h *history) live() error {
 	rest := 30 * time.Minute
 	if h.broker.lost > 0 {
 		rest = h.bank.found()
+	}
+	if h.closed { // what is left behind is tried again after some hours
+		rest = max(rest, 14*time.Hour)
 	}
 	h.schedule(rest)
 	if err := h.run(h.now.Add(rest)); err != nil {
@@ -873,14 +929,18 @@ func (h *history) checkFeed(f *feed, truth map[string]*atBank) error {
 	must(err)
 	all, err := hand.All()
 	must(err)
-	standing := map[string][]bkper.Transaction{}
+	standing, told := map[string][]bkper.Transaction{}, h.flagged(f)
 	for _, t := range all {
+		if at, noted := f.noted[t.ID]; noted && t.Properties[note] == "" {
+			return fmt.Errorf("erased: what a person noted at %s about %q", at, t.Description)
+		}
 		if f.has(t) && !bkper.True(t.Trashed) {
 			standing[tokenOf(t.Description)] = append(standing[tokenOf(t.Description)], t)
 		}
 	}
 	for token, ts := range standing {
-		if len(ts) > 1 && f.live && !h.ambiguous(token) {
+		lost := truth[token] == nil && h.untold(f, ts[0])
+		if len(ts) > 1 && f.live && !h.ambiguous(token) && !told[ts[0].ID] && !lost {
 			return fmt.Errorf("doubled: %s stands %d times in account %d of Book %s, one of them in a person's hand", token, len(ts), f.account, f.book[:6])
 		}
 		untouched := 0
@@ -888,15 +948,15 @@ func (h *history) checkFeed(f *feed, truth map[string]*atBank) error {
 			if slices.ContainsFunc(t.RemoteIDs, func(id string) bool { return f.binned[id] }) {
 				return fmt.Errorf("resurrected: a person has trashed %s", token)
 			}
-			if !f.touched[t.ID] {
+			if !f.touched[t.ID] && !told[t.ID] {
 				untouched++
 			}
 		}
 		// A removed integration may have been stopped between a new name and the end of the read that takes the old one back.
-		if untouched > 1 && f.live && !h.adrift(token) {
+		if untouched > 1 && f.live && !h.adrift(token) && !lost {
 			return fmt.Errorf("doubled: %s stands %d times in account %d of Book %s", token, untouched, f.account, f.book[:6])
 		}
-		if truth[token] == nil && untouched > 0 && f.live && !f.stirred && !h.asks(f) {
+		if truth[token] == nil && untouched > 0 && f.live && !f.stirred && !h.asks(f) && !lost {
 			return fmt.Errorf("kept: %s is no longer at the bank and stands untouched", token)
 		}
 	}
@@ -904,7 +964,7 @@ func (h *history) checkFeed(f *feed, truth map[string]*atBank) error {
 		return nil
 	}
 	for _, token := range slices.Sorted(keysOf(truth)) {
-		if err := h.checkToken(f, token, truth[token], standing[token]); err != nil {
+		if err := h.checkToken(f, token, truth[token], standing[token], told); err != nil {
 			return err
 		}
 	}
@@ -927,7 +987,15 @@ func (h *history) adrift(token string) bool {
 	return slices.ContainsFunc(h.rows, func(r *row) bool { return r.token == token && r.adrift })
 }
 
-func (h *history) checkToken(f *feed, token string, at *atBank, ts []bkper.Transaction) error {
+// untold reports whether a record is older than all that the bank has told since its cursors were refused: whoever compares cannot
+// miss it.
+func (h *history) untold(f *feed, t bkper.Transaction) bool {
+	return h.forgot && !slices.ContainsFunc(h.rows, func(r *row) bool {
+		return r.account == f.account && r.retold && !r.gone && r.date.String() <= t.Date
+	})
+}
+
+func (h *history) checkToken(f *feed, token string, at *atBank, ts []bkper.Transaction, told map[string]bool) error {
 	t := at.settled
 	if t == nil {
 		t = at.pending
@@ -943,14 +1011,14 @@ func (h *history) checkToken(f *feed, token string, at *atBank, ts []bkper.Trans
 		}
 		return nil
 	}
-	if f.trashed[token] {
+	if f.trashed[token] || f.either[token] {
 		return nil // it may stand again only as another transaction of the bank's
 	}
 	if len(ts) == 0 {
 		return fmt.Errorf("lost: %s of %s is missing from account %d of Book %s", token, date, f.account, f.book[:6])
 	}
 	for _, r := range ts {
-		if f.touched[r.ID] || (len(ts) > 1 && h.adrift(token)) {
+		if f.touched[r.ID] || told[r.ID] || (len(ts) > 1 && h.adrift(token)) {
 			return nil
 		}
 	}

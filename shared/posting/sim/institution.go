@@ -33,6 +33,8 @@ type institution interface {
 	rename(id string) // tells the same row as another one
 	// disturb lets the provider's data change under the next readings, so many times.
 	disturb(times int)
+	// forget lets the provider refuse all cursors that it has given so far, where it has any to refuse.
+	forget()
 
 	due() time.Time          // when the bank does something by itself; the zero time is never
 	pass()                   // lets it do that

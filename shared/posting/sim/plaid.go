@@ -20,7 +20,9 @@ import (
 // provider's adapter does is done here in a few lines, for the sake of speed: the adapter has tests of its own.
 type americanBank struct {
 	*plaid.Bank
-	rows int // a page
+	rows    int             // a page
+	refused map[string]bool // cursors that are refused
+	given   []string
 }
 
 const (
@@ -86,6 +88,13 @@ func (b *americanBank) disturb(times int) {
 	}
 }
 
+func (b *americanBank) forget() {
+	b.refused = map[string]bool{}
+	for _, cursor := range b.given {
+		b.refused[cursor] = true
+	}
+}
+
 func (b *americanBank) due() time.Time { return b.Due() }
 func (b *americanBank) pass()          { b.Tick() }
 
@@ -125,6 +134,9 @@ func (b *americanBank) Item(_ context.Context, token secret.String) (bank.Item, 
 
 // Changes implements bank.Reader.
 func (b *americanBank) Changes(_ context.Context, from bank.From) (bank.Page, error) {
+	if b.refused[from.At] {
+		return bank.Page{}, &bank.Error{Kind: bank.Permanent, Code: "INVALID_FIELD", Err: bank.ErrCursor}
+	}
 	p, err := b.Sync(from.Token.Reveal(), plaid.SyncQuery{Cursor: from.At, Count: b.rows, Original: true})
 	if err != nil {
 		return bank.Page{}, translate(err)
@@ -132,6 +144,10 @@ func (b *americanBank) Changes(_ context.Context, from bank.From) (bank.Page, er
 	page := bank.Page{Next: p.NextCursor, More: p.HasMore, Complete: p.Status == plaid.Historical}
 	if p.NextCursor == "" {
 		page.Next = from.At
+	}
+	if page.Next != "" {
+		b.given = append(b.given, page.Next)
+		delete(b.refused, page.Next) // it may be the same as one of before
 	}
 	for _, list := range [][]plaid.Transaction{p.Added, p.Modified} {
 		for _, t := range list {

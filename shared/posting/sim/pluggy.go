@@ -150,6 +150,7 @@ func (b *brazilianBank) rename(id string) {
 }
 
 func (b *brazilianBank) disturb(int) {}
+func (b *brazilianBank) forget()     {}
 
 func (b *brazilianBank) due() (at time.Time) {
 	b.do(func(bank *pluggy.Bank) error { at = bank.Due(); return nil })

@@ -133,5 +133,8 @@ func (l life) list() []struct {
 		{"removals", l.removals, 0.26},
 		{"renewals", l.renewals, 0.22},
 		{"outages", l.outages, 0.17},
+		{"closures", l.closures, 0.3},
+		{"pleas", l.pleas, 0.05},
+		{"refusals", l.refusals, 0.15},
 	}
 }

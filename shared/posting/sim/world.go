@@ -47,6 +47,9 @@ type life struct {
 	removals int // of integrations
 	renewals int // of the item: disconnected and connected again
 	outages  int // of the store, while the bank goes on
+	closures int // of a Book: its past locked, or an Account archived
+	pleas    int // for what was trashed
+	refusals int // of cursors that were given
 }
 
 // crew are processes that outlive a history, because the stack of a new one must grow first.

@@ -2,7 +2,9 @@ package memory_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,5 +97,28 @@ func TestKindsSeeNoDifferenceBetweenBodiesAndValues(t *testing.T) {
 				t.Errorf("what is not there: %v", err)
 			}
 		})
+	}
+}
+
+func TestAllFindsMoreThanOneQueryGives(t *testing.T) {
+	t.Parallel()
+	ctx, s := t.Context(), memory.New()
+	for hundred := range 25 {
+		if err := s.Update(ctx, func(tx store.Tx) error {
+			for n := range 100 {
+				if err := things.Put(tx, &thing{ID: fmt.Sprintf("%02d-%02d", hundred, n), Colour: "red"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for colour, want := range map[string]int{"red": 2500, "blue": 0} {
+		all, err := things.All(ctx, s, store.Query{Field: "colour", Any: []string{colour}})
+		if err != nil || len(all) != want || !slices.IsSortedFunc(all, func(a, b *thing) int { return strings.Compare(a.ID, b.ID) }) {
+			t.Errorf("%s: %d, %v", colour, len(all), err)
+		}
 	}
 }
