@@ -110,8 +110,11 @@ func TestADeploymentTestsNewRevisionsBeforeTheyGetTraffic(t *testing.T) {
 		t.Errorf("the steps come in the order %v:\n%s", steps, strings.Join(calls, "\n"))
 	}
 	for _, name := range app.Names() {
-		for _, words := range [][]string{{"run services update " + name + " ", "--image example.com/functions@sha256:aaaaaaaa"},
-			{"update-traffic " + name + " ", "--update-tags previous=old"}, {"update-traffic " + name + " ", "--to-tags candidate=100"}} {
+		for _, words := range [][]string{
+			{"run services update " + name + " ", "--image example.com/functions@sha256:aaaaaaaa"},
+			{"update-traffic " + name + " ", "--update-tags previous=old"},
+			{"update-traffic " + name + " ", "--to-tags candidate=100"},
+		} {
 			if got := having(calls, words...); len(got) != 1 {
 				t.Errorf("%s: %d calls with %q", name, len(got), words)
 			}

@@ -217,7 +217,7 @@ func (a *App) grants(v vault.Reader) *caller.Grants {
 func (a *App) http() *http.Client { return a.client }
 
 var carrier = sync.OnceValue(func() *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone()
+	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nothing here puts another in its place
 	t.MaxIdleConnsPerHost = 32
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	return t

@@ -392,8 +392,10 @@ func (b *bench) build(log *slog.Logger) {
 		"connect": (&connect.Connect{Store: s, Vault: v, Banks: banks, Books: l, Start: start, Events: b, Page: benchSite + "/portal", Edge: edge, Pushes: edge, Now: b.clock, Sleep: b.sleep}).Handler(),
 		"link":    (&link.Link{Store: s, Books: l, Grants: b, Events: b, Consent: benchSite + "/auth/login", Edge: edge, Now: b.clock}).Handler(),
 		"remove":  (&remove.Remove{Store: s, Books: l, Edge: edge, Now: b.clock, Sleep: b.sleep}).Handler(),
-		"disconnect": (&disconnect.Disconnect{Store: s, Vault: v, Banks: map[string]disconnect.Remover{p.Name(): p}, Edge: edge, Pushes: edge,
-			Now: b.clock, Sleep: b.sleep}).Handler(),
+		"disconnect": (&disconnect.Disconnect{
+			Store: s, Vault: v, Banks: map[string]disconnect.Remover{p.Name(): p}, Edge: edge, Pushes: edge,
+			Now: b.clock, Sleep: b.sleep,
+		}).Handler(),
 		"reconnect": (&reconnect.Reconnect{Store: s, Vault: v, Banks: banks, Start: start, Edge: edge, Now: b.clock}).Handler(),
 		"auth": (&auth.Auth{
 			Store: s, Vault: v, Grants: grants, Events: b, Edge: &web.Edge{Function: "auth", Log: log}, ClientID: googleClient,

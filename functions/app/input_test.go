@@ -115,12 +115,12 @@ func (w *world) refuse(rows []bad) {
 // stage is a world with something in it that a bad request could spoil.
 type stage struct {
 	*world
-	book, free                  string // Books: with a linked account, without
-	connection, integration     string
-	checking, card, pounds, ira string // keys of the client's bank accounts
-	account, archived, income   string // Accounts of the Book
-	session                     string // open
-	stranger                    *person
+	book, free                string // Books: with a linked account, without
+	connection, integration   string
+	checking, card, pounds    string // keys of the client's bank accounts
+	account, archived, income string // Accounts of the Book
+	session                   string // open
+	stranger                  *person
 }
 
 func newStage(t *testing.T) *stage {
@@ -135,7 +135,8 @@ func newStage(t *testing.T) *stage {
 		*map[string]*string{"0001": &s.checking, "0002": &s.card, "0004": &s.pounds}[a.Mask] = a.Key
 	}
 	made, err := w.books.CreateAccounts(bkper.Caller{Email: clientEmail}, s.book, []bkper.Account{
-		{Name: "Bank", Type: bkper.Asset}, {Name: "Old", Type: bkper.Asset}, {Name: "Income", Type: bkper.Incoming}})
+		{Name: "Bank", Type: bkper.Asset}, {Name: "Old", Type: bkper.Asset}, {Name: "Income", Type: bkper.Incoming},
+	})
 	w.must(err)
 	ids := map[string]string{}
 	for _, a := range made.Items {

@@ -199,7 +199,7 @@ func TestTheNumbersTellWhatTheAlertsAskFor(t *testing.T) {
 	w := newWorld(t)
 	b := w.bank("Counted Bank", checking(row(3, "1", "ONE")))
 	c, _ := w.client.linked(b, w.newBook("Counted"))
-	forged, err := http.Post(w.url+"/webhook/plaid", "application/json", strings.NewReader(`{}`)) //nolint:noctx // of a test
+	forged, err := http.Post(w.url+"/webhook/plaid", "application/json", strings.NewReader(`{}`))
 	w.must(err)
 	forged.Body.Close()
 	if forged.StatusCode != http.StatusUnauthorized {

@@ -75,8 +75,10 @@ func TestTwoUsersAllActionsAllIDs(t *testing.T) {
 	actions := []action{ // those that end things last
 		{"/connect/complete", sessions, func(x thing) object { return object{"session": x.id} }, owners},
 		{"/portal/sync", connections, func(x thing) object { return object{"connection": x.id} }, owners},
-		{"/portal/sync", connections, func(x thing) object { return object{"connection": x.id, "book": x.book} },
-			func(p *person, x thing) int { return byBook(p, x) }},
+		{
+			"/portal/sync", connections, func(x thing) object { return object{"connection": x.id, "book": x.book} },
+			func(p *person, x thing) int { return byBook(p, x) },
+		},
 		{"/link", connections, func(x thing) object {
 			return object{"connection": x.id, "book": x.book, "key": "k" + key[x.id], "create": "Bank of it", "from": day(9), "insist": true}
 		}, func(p *person, x thing) int {

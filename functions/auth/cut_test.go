@@ -155,8 +155,10 @@ func TestNoTokenIsInAnyLogDocumentAddressOrRefusal(t *testing.T) {
 	for _, leak := range leaks(said.String(), secrets) {
 		t.Errorf("leaked: %s", leak)
 	}
-	for _, planted := range []string{secrets[0], "%" + url.QueryEscape(secrets[0]), hex.EncodeToString([]byte(secrets[0])),
-		base64.StdEncoding.EncodeToString([]byte("x" + secrets[0] + "y"))} {
+	for _, planted := range []string{
+		secrets[0], "%" + url.QueryEscape(secrets[0]), hex.EncodeToString([]byte(secrets[0])),
+		base64.StdEncoding.EncodeToString([]byte("x" + secrets[0] + "y")),
+	} {
 		if len(leaks(said.String()+planted, secrets)) == 0 {
 			t.Error("a planted leak was not found")
 		}

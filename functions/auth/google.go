@@ -82,8 +82,10 @@ func (s *site) unavailable(cause error) error {
 
 // expired says that a sign-in cannot be completed from here, and nothing of why: to whoever forges one, all is the same.
 func (s *site) expired(cause error) error {
-	p := &web.Problem{Status: http.StatusBadRequest, Code: "sign_in_expired", URL: s.loginURL(),
-		Detail: "This sign-in is over: it was used already, took too long, or began in another browser. Sign in again."}
+	p := &web.Problem{
+		Status: http.StatusBadRequest, Code: "sign_in_expired", URL: s.loginURL(),
+		Detail: "This sign-in is over: it was used already, took too long, or began in another browser. Sign in again.",
+	}
 	return p.Because(cause)
 }
 

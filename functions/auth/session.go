@@ -136,8 +136,10 @@ func (s *site) signedOut() error {
 }
 
 func (s *site) consentRequired(cause error) error {
-	p := &web.Problem{Status: http.StatusUnauthorized, Code: caller.ConsentRequired, URL: s.consentURL(),
-		Detail: "Sign in again and allow this application: Google no longer takes the permission that you gave."}
+	p := &web.Problem{
+		Status: http.StatusUnauthorized, Code: caller.ConsentRequired, URL: s.consentURL(),
+		Detail: "Sign in again and allow this application: Google no longer takes the permission that you gave.",
+	}
 	return p.Because(cause)
 }
 
@@ -220,5 +222,8 @@ func (s *site) ownHand(r *http.Request) error {
 	if to := r.Header.Get("Sec-Fetch-Dest"); r.Method == http.MethodGet && to != "" && to != "document" {
 		return errors.New("not a navigation")
 	}
-	return s.guard.Check(r)
+	if err := s.guard.Check(r); err != nil {
+		return fmt.Errorf("of another site: %w", err)
+	}
+	return nil
 }

@@ -169,8 +169,10 @@ func (s *site) keepGrant(ctx context.Context, who person) (bool, error) {
 
 // noGrant ends what would go round for ever.
 func (s *site) noGrant() error {
-	return &web.Problem{Status: http.StatusForbidden, Code: caller.ConsentRequired, URL: s.consentURL(),
-		Detail: "Google gave no lasting permission. Remove this application at https://myaccount.google.com/connections, then sign in again."}
+	return &web.Problem{
+		Status: http.StatusForbidden, Code: caller.ConsentRequired, URL: s.consentURL(),
+		Detail: "Google gave no lasting permission. Remove this application at https://myaccount.google.com/connections, then sign in again.",
+	}
 }
 
 // enter gives the browser a page session and lets the person's Books go on.

@@ -99,14 +99,16 @@ func (c *Connect) token(ctx context.Context, s *bank.Session, candidate bank.Can
 // After an earlier try the refusal may be because that one took place: the provider gives a token only once, so the session
 // is lost, and an operator must look.
 func (c *Connect) giveUp(ctx context.Context, s *bank.Session, refusal error) error {
-	state, level, what := bank.Cancelled, slog.LevelWarn, "the provider refused an exchange"
+	state, log := bank.Cancelled, slog.With("session", s.ID, "provider", s.Provider, "code", bank.CodeOf(refusal))
 	switch {
 	case s.Tried:
-		state, level, what = bank.Lost, slog.LevelError, "the answer of an exchange was lost: an item at the bank has no owner"
+		state = bank.Lost
+		log.ErrorContext(ctx, "the answer of an exchange was lost: an item at the bank has no owner")
 	case bank.KindOf(refusal) == bank.OurFault:
-		level = slog.LevelError
+		log.ErrorContext(ctx, "an item at the bank could not be made: the provider refuses our exchanges")
+	default:
+		log.WarnContext(ctx, "the provider refused an exchange")
 	}
-	slog.Log(ctx, level, what, "session", s.ID, "provider", s.Provider, "code", bank.CodeOf(refusal))
 	return c.change(ctx, s, func(s *bank.Session) bool {
 		if s.State.Final() {
 			return false

@@ -33,8 +33,10 @@ func (l *lasting) Outcome(_ context.Context, v bank.Visit) (bank.Outcome, error)
 	}
 	for _, id := range l.items {
 		if v.Ref == "ref" && v.Hint == id {
-			out.Candidates = append(out.Candidates, bank.Candidate{Key: "key of " + id, Public: secret.New(id), Institution: bank.Institution{ID: "i1"},
-				Accounts: []bank.Account{{Name: "Savings", Mask: "1"}}})
+			out.Candidates = append(out.Candidates, bank.Candidate{
+				Key: "key of " + id, Public: secret.New(id), Institution: bank.Institution{ID: "i1"},
+				Accounts: []bank.Account{{Name: "Savings", Mask: "1"}},
+			})
 		}
 	}
 	return out, nil

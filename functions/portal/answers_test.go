@@ -257,7 +257,10 @@ func TestOfferAndCompleteTellHowTheBankIsRead(t *testing.T) {
 	var begun struct{ Session string }
 	w.post("/connect", `{"book":"b1","country":"US"}`, http.StatusOK, &begun)
 	var done struct {
-		Connection struct{ ID, Status, Last_sync string }
+		Connection struct {
+			ID, Status string
+			LastSync   string `json:"last_sync"`
+		}
 	}
 	w.post("/connect/complete", `{"session":"`+begun.Session+`"}`, http.StatusOK, &done)
 	w.update(func(tx store.Tx) error {
@@ -269,15 +272,18 @@ func TestOfferAndCompleteTellHowTheBankIsRead(t *testing.T) {
 		return posting.Engines.Put(tx, e)
 	})
 	w.post("/connect/complete", `{"session":"`+begun.Session+`"}`, http.StatusOK, &done)
-	if done.Connection.Status != "bank_unavailable" || done.Connection.Last_sync != "2026-01-02T03:04:05Z" {
+	if done.Connection.Status != "bank_unavailable" || done.Connection.LastSync != "2026-01-02T03:04:05Z" {
 		t.Errorf("complete: %+v", done)
 	}
 	var offered struct {
 		State      string
-		Connection struct{ Status, Last_sync string }
+		Connection struct {
+			Status   string
+			LastSync string `json:"last_sync"`
+		}
 	}
 	w.post("/connect/offer", fmt.Sprintf(`{"connection":%q,"book":"b2","offered":true}`, done.Connection.ID), 200, &offered)
-	if c := offered.Connection; offered.State != "offered" || c.Status != "bank_unavailable" || c.Last_sync != "2026-01-02T03:04:05Z" {
+	if c := offered.Connection; offered.State != "offered" || c.Status != "bank_unavailable" || c.LastSync != "2026-01-02T03:04:05Z" {
 		t.Errorf("offer: %+v", offered)
 	}
 }
@@ -379,7 +385,7 @@ func TestAnOwnerSeesWhatHangsOnAConnectionAndNobodyElseDoes(t *testing.T) {
 	}
 	var mine, ofBook shown
 	w.get("/portal/connections", &mine)
-	if c := mine.Connections; len(c) != 1 || !c[0].New_accounts || len(c[0].Integrations) != 1 || c[0].Integrations[0].ID != i.ID || c[0].Next_sync == "" {
+	if c := mine.Connections; len(c) != 1 || !c[0].NewAccounts || len(c[0].Integrations) != 1 || c[0].Integrations[0].ID != i.ID || c[0].NextSync == "" {
 		t.Errorf("mine: %+v", mine)
 	}
 	w.update(func(tx store.Tx) error {
@@ -391,7 +397,7 @@ func TestAnOwnerSeesWhatHangsOnAConnectionAndNobodyElseDoes(t *testing.T) {
 		return store.Connections.Put(tx, c)
 	})
 	w.get("/portal/integrations?book=b1", &ofBook)
-	if c := ofBook.Offered; len(c) != 1 || c[0].New_accounts || len(c[0].Integrations) != 0 || len(ofBook.Former) != 0 {
+	if c := ofBook.Offered; len(c) != 1 || c[0].NewAccounts || len(c[0].Integrations) != 0 || len(ofBook.Former) != 0 {
 		t.Errorf("somebody else's: %+v", ofBook)
 	}
 	w.post("/remove", fmt.Sprintf(`{"integration":%q}`, i.ID), 200, nil)
@@ -403,8 +409,8 @@ func TestAnOwnerSeesWhatHangsOnAConnectionAndNobodyElseDoes(t *testing.T) {
 }
 
 type shownWhole struct {
-	New_accounts bool
-	Next_sync    string
+	NewAccounts  bool   `json:"new_accounts"`
+	NextSync     string `json:"next_sync"`
 	Integrations []shownIntegration
 }
 

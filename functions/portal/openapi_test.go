@@ -384,8 +384,10 @@ func TestTheDocumentHasEveryStateThatGoHas(t *testing.T) {
 		{"Completed", "reason", []any{bank.BadCredentials, bank.BankDown, bank.TooLate, bank.Unreadable}},
 		{"Connection", "status", []any{view.Connected, view.NeedsYou, view.Expiring, view.Unavailable, view.Disconnected, view.Stopping}},
 		{"Connection", "need", []any{bank.NewCredentials, bank.Confirmation, bank.Locked, bank.ActionAtBank, bank.NewConsent, bank.NotReadable, bank.Stalled}},
-		{"AttentionRow", "reason", []any{posting.ReasonCurrency, posting.ReasonDigits, posting.ReasonZero, posting.ReasonLocked,
-			posting.ReasonRefused, posting.ReasonUnusable, posting.Changed, posting.TakenBack, posting.Garbled}},
+		{"AttentionRow", "reason", []any{
+			posting.ReasonCurrency, posting.ReasonDigits, posting.ReasonZero, posting.ReasonLocked,
+			posting.ReasonRefused, posting.ReasonUnusable, posting.Changed, posting.TakenBack, posting.Garbled,
+		}},
 		{"BankAccount", "type", []any{bank.Deposit, bank.Card, bank.Loan, bank.Other}},
 		{"Book", "permission", []any{ledger.Owner, ledger.Editor, ledger.Poster, ledger.Recorder, ledger.Viewer, ledger.None}},
 		{"BookAccount", "type", []any{ledger.Asset, ledger.Liability, ledger.Incoming, ledger.Outgoing}},

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"maps"
 	"net/http"
@@ -46,7 +47,7 @@ func newAsset(name string, text []byte) *asset {
 func zip(text []byte) []byte {
 	var b bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	w.Write(text)
+	_, _ = w.Write(text)
 	w.Close()
 	return b.Bytes()
 }
@@ -99,13 +100,13 @@ var embedded = sync.OnceValues(func() (page, error) {
 	texts := map[string][]byte{}
 	entries, err := fs.ReadDir(folder, "page")
 	if err != nil {
-		return p, err
+		return p, fmt.Errorf("the page that is embedded: %w", err)
 	}
 	all := sha256.New()
 	for _, entry := range entries {
 		text, err := folder.ReadFile("page/" + entry.Name())
 		if err != nil {
-			return p, err
+			return p, fmt.Errorf("the page that is embedded: %w", err)
 		}
 		texts[entry.Name()] = text
 		all.Write(text)

@@ -445,8 +445,10 @@ func (p *Portal) sync(ctx context.Context, who caller.Caller, r SyncNow) (Asked,
 	}
 	if e := engines[conn.ID]; e != nil {
 		if rest := e.Synced.Add(view.Rest).Sub(p.Now()); rest > 0 {
-			return Asked{}, &web.Problem{Status: http.StatusTooManyRequests, Code: "just_synced", After: rest,
-				Detail: "The bank was read a moment ago, and all it had is in the Book. Ask again in two minutes."}
+			return Asked{}, &web.Problem{
+				Status: http.StatusTooManyRequests, Code: "just_synced", After: rest,
+				Detail: "The bank was read a moment ago, and all it had is in the Book. Ask again in two minutes.",
+			}
 		}
 	}
 	if err := p.Events.Publish(ctx, events.Rings, events.Message{Connection: conn.ID, Deep: true}); err != nil {

@@ -79,21 +79,31 @@ func (w *world) functions() map[string]http.Handler {
 	}
 	sleep := func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 	return map[string]http.Handler{
-		"connect": (&connect.Connect{Store: w.store, Vault: tokens, Banks: banks, Books: w.books, Start: start, Events: silent{},
-			Page: site + "/portal/", Edge: edge, Pushes: edge, Now: now, Sleep: sleep}).Handler(),
-		"link": (&link.Link{Store: w.store, Books: w.books, Grants: w.books, Events: silent{}, Consent: site + "/auth/login?consent=1",
-			Edge: edge, Now: now}).Handler(),
+		"connect": (&connect.Connect{
+			Store: w.store, Vault: tokens, Banks: banks, Books: w.books, Start: start, Events: silent{},
+			Page: site + "/portal/", Edge: edge, Pushes: edge, Now: now, Sleep: sleep,
+		}).Handler(),
+		"link": (&link.Link{
+			Store: w.store, Books: w.books, Grants: w.books, Events: silent{}, Consent: site + "/auth/login?consent=1",
+			Edge: edge, Now: now,
+		}).Handler(),
 		"remove": (&remove.Remove{Store: w.store, Books: w.books, Edge: edge, Now: now, Sleep: sleep}).Handler(),
-		"disconnect": (&disconnect.Disconnect{Store: w.store, Vault: tokens, Banks: map[string]disconnect.Remover{"scripted": w.bank},
-			Edge: edge, Pushes: edge, Now: now, Sleep: sleep}).Handler(),
+		"disconnect": (&disconnect.Disconnect{
+			Store: w.store, Vault: tokens, Banks: map[string]disconnect.Remover{"scripted": w.bank},
+			Edge: edge, Pushes: edge, Now: now, Sleep: sleep,
+		}).Handler(),
 		"reconnect": (&reconnect.Reconnect{Store: w.store, Vault: tokens, Banks: banks, Start: start, Edge: edge, Now: now}).Handler(),
 		"webhook":   (&webhook.Webhook{Banks: map[string]bank.Doorbell{"scripted": w.bank}, Events: silent{}, Edge: edge}).Handler(),
 		"poster":    (&poster.Poster{Posting: &posting.Poster{Store: w.store}, Pushes: edge}).Handler(),
 		"sync":      (&functionsync.Sync{Store: w.store, Events: silent{}, Pushes: edge, Now: now}).Handler(),
-		"portal": (&portal.Portal{Store: w.store, Banks: map[string]bank.Directory{"scripted": w.bank}, Books: w.books, Events: silent{},
-			Edge: edge, Now: now}).Handler(),
-		"auth": (&auth.Auth{Store: w.store, Vault: tokens, Grants: w.books, Events: silent{}, Edge: edge, ClientID: "x",
-			ClientSecret: secret.New("x"), URL: site + "/auth", Home: "/portal/"}).Handler(),
+		"portal": (&portal.Portal{
+			Store: w.store, Banks: map[string]bank.Directory{"scripted": w.bank}, Books: w.books, Events: silent{},
+			Edge: edge, Now: now,
+		}).Handler(),
+		"auth": (&auth.Auth{
+			Store: w.store, Vault: tokens, Grants: w.books, Events: silent{}, Edge: edge, ClientID: "x",
+			ClientSecret: secret.New("x"), URL: site + "/auth", Home: "/portal/",
+		}).Handler(),
 	}
 }
 
@@ -204,8 +214,8 @@ var accounts = []bank.Account{
 	{ID: "a2", Persistent: "p2", Name: "Pension", Type: bank.Other, Currency: "USD"},
 }
 
-func (b *scriptedBank) Outcome(_ context.Context, v bank.Visit) (bank.Outcome, error) {
-	if b.left {
+func (s *scriptedBank) Outcome(_ context.Context, v bank.Visit) (bank.Outcome, error) {
+	if s.left {
 		return bank.Outcome{State: bank.Left}, nil
 	}
 	one := bank.Candidate{Key: bank.Hash(v.Handle.Reveal()), Public: secret.New("public"), Institution: bank.Institution{ID: "i1", Name: "First Bank"}, Accounts: accounts}
@@ -253,8 +263,10 @@ type scriptedBooks struct {
 }
 
 func book(id string, p ledger.Permission) ledger.Book {
-	return ledger.Book{ID: id, Name: "Acme", Permission: p, Digits: 2, Currency: "USD",
-		Accounts: []ledger.Account{{ID: "c1", Name: "Cash", Type: ledger.Asset}, {ID: "c2", Name: "Rent", Type: ledger.Outgoing}}}
+	return ledger.Book{
+		ID: id, Name: "Acme", Permission: p, Digits: 2, Currency: "USD",
+		Accounts: []ledger.Account{{ID: "c1", Name: "Cash", Type: ledger.Asset}, {ID: "c2", Name: "Rent", Type: ledger.Outgoing}},
+	}
 }
 
 func (*scriptedBooks) Books(context.Context, secret.String) ([]ledger.Book, error) {

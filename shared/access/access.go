@@ -94,7 +94,7 @@ func noConnection() error {
 	return web.NotFound("There is no such connection, or it is not yours. Your connections are listed under User Connections.")
 }
 
-func noBook() error {
+func noBook() *web.Problem {
 	return web.NotFound("There is no such Book, or you are not a collaborator on it. Ask its owner to share it with you.")
 }
 
@@ -110,7 +110,7 @@ func ExplainLedger(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ledger.ErrNoAccess), errors.Is(err, ledger.ErrNotFound):
-		return noBook().(*web.Problem).Because(err)
+		return noBook().Because(err)
 	case errors.Is(err, ledger.ErrLogin), mustAct(err):
 		return web.Unauthenticated().Because(err)
 	}

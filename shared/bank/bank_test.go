@@ -28,8 +28,10 @@ func TestAccountsKeepTheirKeysWhenTheBankNamesThemAnew(t *testing.T) {
 		"named anew":         {[]LinkedAccount{linked("k", a)}, []Account{named(a, "a2")}, []LinkedAccount{linked("k", named(a, "a2"))}, []string{"k"}},
 		"two that are alike": {[]LinkedAccount{linked("k", a)}, []Account{named(a, "a2"), named(a, "a3")}, []LinkedAccount{gone(linked("k", a)), linked("a2", named(a, "a2")), linked("a3", named(a, "a3"))}, nil},
 		"told by what lasts": {
-			[]LinkedAccount{linked("k", lasting(a, "p"))}, []Account{lasting(named(a, "a2"), "q"), lasting(named(b, "a3"), "p")},
-			[]LinkedAccount{linked("k", lasting(named(b, "a3"), "p")), linked("a2", lasting(named(a, "a2"), "q"))}, []string{"k"},
+			[]LinkedAccount{linked("k", lasting(a, "p"))},
+			[]Account{lasting(named(a, "a2"), "q"), lasting(named(b, "a3"), "p")},
+			[]LinkedAccount{linked("k", lasting(named(b, "a3"), "p")), linked("a2", lasting(named(a, "a2"), "q"))},
+			[]string{"k"},
 		},
 		"one is told twice": {[]LinkedAccount{linked("k", a)}, []Account{a, b, a}, []LinkedAccount{linked("k", a), linked("b", b)}, nil},
 		"a new one twice":   {nil, []Account{a, a}, []LinkedAccount{linked("a", a)}, nil},

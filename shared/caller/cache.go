@@ -55,7 +55,8 @@ func (c *cache[V]) load(ctx context.Context, key string, fetch func(context.Cont
 		if r.Err != nil {
 			return none, r.Err
 		}
-		return r.Val.(V), nil
+		value, _ := r.Val.(V)
+		return value, nil
 	}
 }
 

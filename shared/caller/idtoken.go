@@ -57,7 +57,7 @@ func (v *IDTokens) Verify(ctx context.Context, token secret.String) (Identity, e
 	defer cancel()
 	payload, err := v.validator.Validate(ctx, token.Reveal(), v.audience)
 	if errors.Is(err, ErrUnavailable) {
-		return Identity{}, err
+		return Identity{}, fmt.Errorf("validate: %w", err)
 	}
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: %w", ErrUnauthenticated, err)

@@ -23,8 +23,10 @@ func faults(t *testing.T, env map[string]string) string {
 func TestEveryFaultOfAConfigurationIsListedAtOnce(t *testing.T) {
 	t.Parallel()
 	got := faults(t, map[string]string{"PLAID_ENV": "moon", "AUTH_URL": "http://portal.example", "BOOK_URL": "https://books.example"})
-	for _, name := range []string{"DATA_FILE", "GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET", "PLAID_CLIENT_ID", "PLAID_SECRET", "PUSH_SERVICE_ACCOUNT",
-		"PLAID_ENV", "CONNECT_URL", "WEBHOOK_URL", "AUTH_URL", "POSTER_URL", "SYNC_URL", "DISCONNECT_URL", "PAGE_URL", "BOOK_URL"} {
+	for _, name := range []string{
+		"DATA_FILE", "GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET", "PLAID_CLIENT_ID", "PLAID_SECRET", "PUSH_SERVICE_ACCOUNT",
+		"PLAID_ENV", "CONNECT_URL", "WEBHOOK_URL", "AUTH_URL", "POSTER_URL", "SYNC_URL", "DISCONNECT_URL", "PAGE_URL", "BOOK_URL",
+	} {
 		if !strings.Contains(got, "  "+name+" ") {
 			t.Errorf("%s is not listed in\n%s", name, got)
 		}

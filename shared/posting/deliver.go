@@ -278,16 +278,16 @@ func passes(err error) bool {
 }
 
 // refuse keeps a row aside because the Book will not have it as it is.
-func (row *Row) refuse() {
-	switch row.Intent {
+func (r *Row) refuse() {
+	switch r.Intent {
 	case ToCreate:
-		row.State, row.Reason = Aside, ReasonRefused
+		r.State, r.Reason = Aside, ReasonRefused
 	case ToTrash:
-		row.Flag, row.Waiting = TakenBack, false
+		r.Flag, r.Waiting = TakenBack, false
 	default:
-		row.Flag, row.Bank = Changed, row.After
+		r.Flag, r.Bank = Changed, r.After
 	}
-	row.forgo()
+	r.forgo()
 }
 
 // hearSkipped asks about rows that the Book did not name in its answers: new records whose remote id it has already,
@@ -344,22 +344,22 @@ func (r *run) lookAgain(ctx context.Context, g *group, n, records int) error {
 }
 
 // late reports whether a row that was heard of stands as an earlier attempt made it.
-func (row *Row) late(intended *Row) bool {
-	return intended.Intent == ToCreate && row.State == Standing && !row.Written.Equal(intended.Written)
+func (r *Row) late(intended *Row) bool {
+	return intended.Intent == ToCreate && r.State == Standing && !r.Written.Equal(intended.Written)
 }
 
 // fulfils reports whether a row that was heard of is as its intent wanted it, or in a person's hand, or stands as an earlier
 // attempt made it.
-func (row *Row) fulfils(intended *Row) bool {
+func (r *Row) fulfils(intended *Row) bool {
 	switch {
-	case row.State == Hand:
+	case r.State == Hand:
 		return true
 	case intended.Intent == ToCreate:
-		return row.State == Standing
+		return r.State == Standing
 	case intended.Intent == ToTrash:
-		return row.State == Binned
+		return r.State == Binned
 	}
-	return row.State == Standing && row.Written.Equal(*intended.After)
+	return r.State == Standing && r.Written.Equal(*intended.After)
 }
 
 // hear asks the Book what became of open intents.

@@ -17,7 +17,8 @@ import (
 // lagging hides records from lists for a while after they were made.
 func lagging(r *rig, lag time.Duration) between {
 	made := map[string]time.Time{}
-	return between{Ledger: r.shelf,
+	return between{
+		Ledger: r.shelf,
 		found: func(_ ledger.Query, f ledger.Found) ledger.Found {
 			var seen []ledger.Transaction
 			for _, tx := range f.Transactions {

@@ -57,10 +57,13 @@ func pending(t *bank.Transaction) { t.Pending = true }
 func of(id string) func(*bank.Transaction) {
 	return func(t *bank.Transaction) { t.PendingID = id }
 }
+
 func amount(a string) func(*bank.Transaction) {
 	return func(t *bank.Transaction) { t.Amount = decimal.RequireFromString(a) }
 }
+
 func on(day int) func(*bank.Transaction) { return func(t *bank.Transaction) { t.Date = january(day) } }
+
 func text(s string) func(*bank.Transaction) {
 	return func(t *bank.Transaction) { t.Text = s }
 }
@@ -631,10 +634,14 @@ func TestANewItemDoublesNothingAndHonestTwinsStand(t *testing.T) {
 		"what a person trashed stays so": {old: named(tx("a")), now: named(tx("A")), before: func(d *desk) { d.records["bank_a"].Trashed = true }, want: nil, made: 1},
 		"what we trashed is not claimed": {old: named(tx("a")), now: named(tx("A")), before: func(d *desk) { d.read(page(nil, "a")) }, want: []string{plain}, made: 2},
 		"pending there, settled here":    {old: named(tx("a", pending)), now: named(tx("A")), want: []string{plain}, made: 1},
-		"the settled one prefers its like": {old: named(tx("a", pending), tx("b")), now: named(tx("A"), tx("B", pending)),
-			want: []string{plain, plain + " pending"}, made: 2},
-		"a person's text is kept": {old: named(tx("a")), now: named(tx("A")), before: func(d *desk) { retell(d.records["bank_a"]) },
-			want: []string{"10 12.50 bank-account> Lunch"}, made: 1},
+		"the settled one prefers its like": {
+			old: named(tx("a", pending), tx("b")), now: named(tx("A"), tx("B", pending)),
+			want: []string{plain, plain + " pending"}, made: 2,
+		},
+		"a person's text is kept": {
+			old: named(tx("a")), now: named(tx("A")), before: func(d *desk) { retell(d.records["bank_a"]) },
+			want: []string{"10 12.50 bank-account> Lunch"}, made: 1,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)

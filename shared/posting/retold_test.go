@@ -26,6 +26,7 @@ func purchase(id string, how ...func(*bank.Transaction)) bank.Transaction {
 }
 
 func dated(n int) func(*bank.Transaction) { return func(t *bank.Transaction) { t.Date = february(n) } }
+
 func costs(a string) func(*bank.Transaction) {
 	return func(t *bank.Transaction) { t.Amount = decimal.RequireFromString(a) }
 }

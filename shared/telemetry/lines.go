@@ -31,8 +31,10 @@ type lines struct {
 func (l *lines) print(format string, args ...any) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, err := fmt.Fprintf(l.out, format+"\n", args...)
-	return err
+	if _, err := fmt.Fprintf(l.out, format+"\n", args...); err != nil {
+		return fmt.Errorf("print telemetry: %w", err)
+	}
+	return nil
 }
 
 // ExportSpans implements sdktrace.SpanExporter.

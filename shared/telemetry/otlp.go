@@ -58,7 +58,11 @@ type credentials struct{}
 func (credentials) Token() (*oauth2.Token, error) {
 	source, err := google.DefaultTokenSource(context.Background(), scopeOfGoogle)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("credentials for telemetry: %w", err)
 	}
-	return source.Token()
+	token, err := source.Token()
+	if err != nil {
+		return nil, fmt.Errorf("token for telemetry: %w", err)
+	}
+	return token, nil
 }

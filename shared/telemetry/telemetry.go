@@ -116,7 +116,10 @@ func (m Metric) instrument(meter metric.Meter) (i instrument, err error) {
 		i.histogram, err = meter.Float64Histogram(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Says),
 			metric.WithExplicitBucketBoundaries(seconds...))
 	}
-	return i, err
+	if err != nil {
+		return i, fmt.Errorf("metric %s: %w", m.Name, err)
+	}
+	return i, nil
 }
 
 // Everywhere lets libraries that speak OpenTelemetry, such as Google's clients, give their spans here too. It is for

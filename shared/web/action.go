@@ -41,8 +41,10 @@ func Action[Req, Resp any](e *Edge, route string, do func(context.Context, calle
 	return action(e, route, do, func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if err != nil || kind != "application/json" {
-			return nil, &Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
-				Detail: "Send JSON with Content-Type: application/json."}
+			return nil, &Problem{
+				Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
+				Detail: "Send JSON with Content-Type: application/json.",
+			}
 		}
 		return Body(w, r, MaxBody)
 	})
@@ -57,7 +59,8 @@ func Get[Req, Resp any](e *Edge, route string, do func(context.Context, caller.C
 }
 
 func action[Req, Resp any](e *Edge, route string, do func(context.Context, caller.Caller, Req) (Resp, error),
-	read func(http.ResponseWriter, *http.Request) ([]byte, error)) func(http.ResponseWriter, *http.Request) error {
+	read func(http.ResponseWriter, *http.Request) ([]byte, error),
+) func(http.ResponseWriter, *http.Request) error {
 	if e.Who == nil {
 		panic("web: the action " + route + " has no verifier")
 	}

@@ -169,8 +169,10 @@ func (h *handler) guarded(w http.ResponseWriter, r *http.Request) (err error) {
 		return nil
 	case !slices.Contains(h.methods, r.Method):
 		w.Header().Set("Allow", strings.Join(h.methods, ", "))
-		return &Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",
-			Detail: "Use " + strings.Join(h.methods, " or ") + " here."}
+		return &Problem{
+			Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",
+			Detail: "Use " + strings.Join(h.methods, " or ") + " here.",
+		}
 	}
 	return h.do(w, r)
 }
@@ -355,8 +357,11 @@ func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
-	if err == nil || errors.As(err, &tooLarge) {
-		return data, err
+	switch {
+	case err == nil:
+		return data, nil
+	case errors.As(err, &tooLarge):
+		return nil, tooLarge
 	}
 	return nil, Invalid("", "Send the whole body.").Because(err)
 }

@@ -51,8 +51,10 @@ func (p *Problem) Unwrap() error { return p.cause }
 
 // Unauthenticated: 401. The person must sign in, or the page must get a fresh access token.
 func Unauthenticated() *Problem {
-	return &Problem{Status: http.StatusUnauthorized, Code: "unauthenticated",
-		Detail: "Sign in again: the access token is missing, expired or not made for this application."}
+	return &Problem{
+		Status: http.StatusUnauthorized, Code: "unauthenticated",
+		Detail: "Sign in again: the access token is missing, expired or not made for this application.",
+	}
 }
 
 // Forbidden: 403. detail says who may do it instead.
@@ -82,13 +84,17 @@ func Unprocessable(code, field, detail string) *Problem {
 
 // Unavailable: 503. The same call may pass after that time; zero means a few seconds.
 func Unavailable(after time.Duration) *Problem {
-	return &Problem{Status: http.StatusServiceUnavailable, Code: "unavailable", After: cmp.Or(max(after, 0), 5*time.Second),
-		Detail: "A service that this depends on does not answer. Try again in a moment; nothing is lost."}
+	return &Problem{
+		Status: http.StatusServiceUnavailable, Code: "unavailable", After: cmp.Or(max(after, 0), 5*time.Second),
+		Detail: "A service that this depends on does not answer. Try again in a moment; nothing is lost.",
+	}
 }
 
 func internal() *Problem {
-	return &Problem{Status: http.StatusInternalServerError, Code: "internal",
-		Detail: "Something went wrong on our side. Try again; if it stays, send us the trace of this answer."}
+	return &Problem{
+		Status: http.StatusInternalServerError, Code: "internal",
+		Detail: "Something went wrong on our side. Try again; if it stays, send us the trace of this answer.",
+	}
 }
 
 const maxField = 256
@@ -105,7 +111,7 @@ func problemOf(client context.Context, err error) *Problem {
 	case errors.Is(client.Err(), context.Canceled):
 		return (&Problem{Status: statusGone, Code: "client_gone"}).Because(err)
 	case errors.As(err, &p) && p.Status >= http.StatusBadRequest:
-		if err == error(p) {
+		if err == error(p) { //nolint:errorlint // the very one: what is wrapped has more to say
 			return p
 		}
 		return p.Because(err)

@@ -32,7 +32,7 @@ func (b *window) frame() screen {
 }
 
 // document is in JavaScript.
-func (s screen) document() string { return cmp.Or(s.root, "document") }
+func (b screen) document() string { return cmp.Or(b.root, "document") }
 
 // control is something that is shown, with what a screen reader says of it.
 type control struct {
@@ -59,25 +59,25 @@ func matches(name, want string) bool {
 }
 
 // all are the controls of a role that have a name.
-func (s screen) all(role, name string) ([]control, error) {
-	if s.root != "" {
-		return s.framed(role, name)
+func (b screen) all(role, name string) ([]control, error) {
+	if b.root != "" {
+		return b.framed(role, name)
 	}
-	params := accessibility.QueryAXTreeParams{BackendNodeID: s.node, Role: role}
-	if s.node == 0 {
-		document, err := evaluate(s.soon(), "document")
+	params := accessibility.QueryAXTreeParams{BackendNodeID: b.node, Role: role}
+	if b.node == 0 {
+		document, err := evaluate(b.soon(), "document")
 		if err != nil {
 			return nil, err
 		}
 		params.ObjectID = document
 	}
-	found, err := chromedp.Call(s.soon(), accessibility.QueryAXTree, params)
+	found, err := chromedp.Call(b.soon(), accessibility.QueryAXTree, params)
 	if err != nil {
 		return nil, err
 	}
 	var some []control
 	for _, n := range found.Nodes {
-		if c := controlOf(n); !n.Ignored && matches(c.name, name) && n.BackendDOMNodeID != s.node {
+		if c := controlOf(n); !n.Ignored && matches(c.name, name) && n.BackendDOMNodeID != b.node {
 			some = append(some, c)
 		}
 	}
@@ -86,11 +86,11 @@ func (s screen) all(role, name string) ([]control, error) {
 
 // framed is all in a frame: Chromium may hang for ever when it is asked for the accessibility tree of a frame that goes on to
 // another page, so roles and names are those of plain HTML.
-func (s screen) framed(role, name string) ([]control, error) {
-	list := s.root + `?.querySelectorAll({
+func (b screen) framed(role, name string) ([]control, error) {
+	list := b.root + `?.querySelectorAll({
 		button: "button", link: "a[href]", heading: "h1, h2", alert: "[role=alert]", textbox: "input[type=text], input[type=password]", searchbox: "input[type=search]",
 	}[` + strconv.Quote(role) + `])`
-	names, err := chromedp.Run(s.soon(), chromedp.Evaluate[[]string](`[...(`+list+` ?? [])].map((e) => e.getAttribute("aria-label") ?? e.labels?.[0]?.innerText ?? e.innerText)`))
+	names, err := chromedp.Run(b.soon(), chromedp.Evaluate[[]string](`[...(`+list+` ?? [])].map((e) => e.getAttribute("aria-label") ?? e.labels?.[0]?.innerText ?? e.innerText)`))
 	if err != nil {
 		return nil, err
 	}
@@ -100,11 +100,11 @@ func (s screen) framed(role, name string) ([]control, error) {
 		if !matches(n, name) {
 			continue
 		}
-		object, err := evaluate(s.soon(), fmt.Sprintf("%s[%d]", list, i))
+		object, err := evaluate(b.soon(), fmt.Sprintf("%s[%d]", list, i))
 		if err != nil {
 			return nil, err
 		}
-		node, err := chromedp.Call(s.soon(), dom.DescribeNode, dom.DescribeNodeParams{ObjectID: object})
+		node, err := chromedp.Call(b.soon(), dom.DescribeNode, dom.DescribeNodeParams{ObjectID: object})
 		if err != nil {
 			return nil, err
 		}
@@ -151,11 +151,11 @@ func textOf(v *accessibility.Value) string {
 }
 
 // get waits until there is exactly one control of a role and name.
-func (s screen) get(role, name string) control {
-	s.t.Helper()
+func (b screen) get(role, name string) control {
+	b.t.Helper()
 	var found control
-	wait(s.t, fmt.Sprintf("one %s %q shows%s", role, name, s.where), func() string {
-		some, err := s.all(role, name)
+	wait(b.t, fmt.Sprintf("one %s %q shows%s", role, name, b.where), func() string {
+		some, err := b.all(role, name)
 		if err != nil {
 			return err.Error()
 		}
@@ -164,21 +164,21 @@ func (s screen) get(role, name string) control {
 		}
 		found = some[0]
 		return ""
-	}, s.window)
+	}, b.window)
 	return found
 }
 
 // in is the part of the screen that a control encloses.
-func (s screen) in(role, name string) screen {
-	s.t.Helper()
-	return screen{window: s.window, node: s.get(role, name).node, where: fmt.Sprintf(" in the %s %q", role, name)}
+func (b screen) in(role, name string) screen {
+	b.t.Helper()
+	return screen{window: b.window, node: b.get(role, name).node, where: fmt.Sprintf(" in the %s %q", role, name)}
 }
 
 // gone waits until no control of a role and name is left.
-func (s screen) gone(role, name string) {
-	s.t.Helper()
-	wait(s.t, fmt.Sprintf("no %s %q is left%s", role, name, s.where), func() string {
-		some, err := s.all(role, name)
+func (b screen) gone(role, name string) {
+	b.t.Helper()
+	wait(b.t, fmt.Sprintf("no %s %q is left%s", role, name, b.where), func() string {
+		some, err := b.all(role, name)
 		if err != nil {
 			return err.Error()
 		}
@@ -186,14 +186,14 @@ func (s screen) gone(role, name string) {
 			return fmt.Sprintf("there are %d", len(some))
 		}
 		return ""
-	}, s.window)
+	}, b.window)
 }
 
 // names are those of all controls of a role that show now.
-func (s screen) names(role string) (names []string) {
-	s.t.Helper()
-	all, err := s.all(role, "…")
-	s.try("list each "+role, err)
+func (b screen) names(role string) (names []string) {
+	b.t.Helper()
+	all, err := b.all(role, "…")
+	b.try("list each "+role, err)
 	for _, c := range all {
 		names = append(names, c.name)
 	}
@@ -201,10 +201,10 @@ func (s screen) names(role string) (names []string) {
 }
 
 // click waits until a control shows, is enabled, and lies under nothing else, and clicks it.
-func (s screen) click(role, name string) {
-	s.t.Helper()
-	wait(s.t, fmt.Sprintf("the %s %q can be clicked%s", role, name, s.where), func() string {
-		some, err := s.all(role, name)
+func (b screen) click(role, name string) {
+	b.t.Helper()
+	wait(b.t, fmt.Sprintf("the %s %q can be clicked%s", role, name, b.where), func() string {
+		some, err := b.all(role, name)
 		switch {
 		case err != nil:
 			return err.Error()
@@ -213,22 +213,22 @@ func (s screen) click(role, name string) {
 		case some[0].props["disabled"] == "true":
 			return "it is disabled"
 		}
-		return s.press(some[0].node)
-	}, s.window)
+		return b.press(some[0].node)
+	}, b.window)
 }
 
 // press clicks with the mouse, and says what is in the way.
-func (s screen) press(node cdp.BackendNodeID) string {
-	if err := call(s.soon(), dom.ScrollIntoViewIfNeeded, dom.ScrollIntoViewIfNeededParams{BackendNodeID: node}); err != nil {
+func (b screen) press(node cdp.BackendNodeID) string {
+	if err := call(b.soon(), dom.ScrollIntoViewIfNeeded, dom.ScrollIntoViewIfNeededParams{BackendNodeID: node}); err != nil {
 		return err.Error()
 	}
-	quads, err := chromedp.Call(s.soon(), dom.GetContentQuads, dom.GetContentQuadsParams{BackendNodeID: node})
+	quads, err := chromedp.Call(b.soon(), dom.GetContentQuads, dom.GetContentQuadsParams{BackendNodeID: node})
 	if err != nil || len(quads.Quads) == 0 {
 		return fmt.Sprintf("it has no place on the screen (%v)", err)
 	}
 	q := quads.Quads[0]
 	x, y := (q[0]+q[2]+q[4]+q[6])/4, (q[1]+q[3]+q[5]+q[7])/4
-	free, err := on[bool](s.window, node, `function(x, y) {
+	free, err := on[bool](b.window, node, `function(x, y) {
 		const frame = window.frameElement?.getBoundingClientRect() ?? {left: 0, top: 0};
 		const at = document.elementFromPoint(x - frame.left, y - frame.top);
 		return at !== null && (this.contains(at) || at.contains(this) || [...(this.labels ?? [])].some((l) => l.contains(at)));
@@ -239,16 +239,16 @@ func (s screen) press(node cdp.BackendNodeID) string {
 	if !free {
 		return "something lies over it"
 	}
-	if err := call(s.soon(), input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: x, Y: y}); err != nil {
+	if err := call(b.soon(), input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: x, Y: y}); err != nil {
 		return err.Error()
 	}
-	if again, err := chromedp.Call(s.soon(), dom.GetContentQuads, dom.GetContentQuadsParams{BackendNodeID: node}); err != nil || len(again.Quads) == 0 || !slices.Equal(again.Quads[0], q) {
+	if again, err := chromedp.Call(b.soon(), dom.GetContentQuads, dom.GetContentQuadsParams{BackendNodeID: node}); err != nil || len(again.Quads) == 0 || !slices.Equal(again.Quads[0], q) {
 		return "it moves"
 	}
 	for _, kind := range []input.DispatchMouseEventType{input.DispatchMouseEventTypeMousePressed, input.DispatchMouseEventTypeMouseReleased} {
 		p := input.DispatchMouseEventParams{Type: kind, X: x, Y: y, Button: input.MouseButtonLeft, ClickCount: 1}
 		// A click that closes the window, or leads to another page, may never be answered.
-		if err := call(s.soon(), input.DispatchMouseEvent, p); err != nil && kind != input.DispatchMouseEventTypeMouseReleased {
+		if err := call(b.soon(), input.DispatchMouseEvent, p); err != nil && kind != input.DispatchMouseEventTypeMouseReleased {
 			return err.Error()
 		}
 	}
@@ -290,18 +290,18 @@ func on[T any](b *window, node cdp.BackendNodeID, function string, args ...any) 
 }
 
 // fill writes into a field instead of what is there.
-func (s screen) fill(role, name, text string) {
-	s.t.Helper()
-	s.click(role, name)
-	_, err := on[any](s.window, s.get(role, name).node, `function() { this.select(); }`)
-	s.try("select what is there", err)
-	s.try("write", call(s.soon(), input.InsertText, input.InsertTextParams{Text: text}))
+func (b screen) fill(role, name, text string) {
+	b.t.Helper()
+	b.click(role, name)
+	_, err := on[any](b.window, b.get(role, name).node, `function() { this.select(); }`)
+	b.try("select what is there", err)
+	b.try("write", call(b.soon(), input.InsertText, input.InsertTextParams{Text: text}))
 }
 
 // set gives a value to what only the browser's own pickers change: dates and lists.
-func (s screen) set(role, name, value string) {
-	s.t.Helper()
-	done, err := on[bool](s.window, s.get(role, name).node, `function(value) {
+func (b screen) set(role, name, value string) {
+	b.t.Helper()
+	done, err := on[bool](b.window, b.get(role, name).node, `function(value) {
 		const option = [...(this.options ?? [])].find((o) => o.label.trim() === value);
 		this.focus();
 		this.value = option ? option.value : value;
@@ -309,25 +309,25 @@ func (s screen) set(role, name, value string) {
 		this.dispatchEvent(new Event("change", {bubbles: true}));
 		return !this.options || !!option;
 	}`, value)
-	s.try("set "+name, err)
+	b.try("set "+name, err)
 	if !done {
-		s.t.Fatalf("the %s %q offers no %q\n%s", role, name, value, s.outline())
+		b.t.Fatalf("the %s %q offers no %q\n%s", role, name, value, b.outline())
 	}
 }
 
 // check turns a checkbox or radio on or off.
-func (s screen) check(role, name string, to bool) {
-	s.t.Helper()
-	if got := s.get(role, name).props["checked"] == "true"; got != to {
-		s.click(role, name)
+func (b screen) check(role, name string, to bool) {
+	b.t.Helper()
+	if got := b.get(role, name).props["checked"] == "true"; got != to {
+		b.click(role, name)
 	}
 }
 
 // says waits until a text shows.
-func (s screen) says(text string) {
-	s.t.Helper()
-	wait(s.t, fmt.Sprintf("%q shows%s", text, s.where), func() string {
-		shown, err := s.text()
+func (b screen) says(text string) {
+	b.t.Helper()
+	wait(b.t, fmt.Sprintf("%q shows%s", text, b.where), func() string {
+		shown, err := b.text()
 		if err != nil {
 			return err.Error()
 		}
@@ -339,23 +339,23 @@ func (s screen) says(text string) {
 }
 
 // saysNot fails where a text shows.
-func (s screen) saysNot(text string) {
-	s.t.Helper()
-	shown, err := s.text()
-	s.try("read the screen", err)
+func (b screen) saysNot(text string) {
+	b.t.Helper()
+	shown, err := b.text()
+	b.try("read the screen", err)
 	if strings.Contains(shown, text) {
-		s.t.Errorf("it says %q:\n%s", text, shown)
+		b.t.Errorf("it says %q:\n%s", text, shown)
 	}
 }
 
 // text is what shows, each run of spaces one.
-func (s screen) text() (string, error) {
+func (b screen) text() (string, error) {
 	var text string
 	var err error
-	if s.node != 0 {
-		text, err = on[string](s.window, s.node, `function() { return this.innerText; }`)
+	if b.node != 0 {
+		text, err = on[string](b.window, b.node, `function() { return this.innerText; }`)
 	} else {
-		text, err = chromedp.Run(s.soon(), chromedp.Evaluate[string](s.document()+`?.body?.innerText ?? ""`))
+		text, err = chromedp.Run(b.soon(), chromedp.Evaluate[string](b.document()+`?.body?.innerText ?? ""`))
 	}
 	return strings.Join(strings.Fields(text), " "), err
 }

@@ -68,7 +68,7 @@ func run(file string, out io.Writer) error {
 	}
 	var t topology
 	if err := json.Unmarshal(text, &t); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	arcs := t.project()
 	drawn := map[string]string{}
@@ -91,8 +91,10 @@ func write(out io.Writer, drawn map[string]string) error {
 	for _, code := range slices.Sorted(maps.Keys(drawn)) {
 		lines = append(lines, fmt.Sprintf("%q:%q", code, drawn[code]))
 	}
-	_, err := fmt.Fprintf(out, "{%s}\n", strings.Join(lines, ",\n"))
-	return err
+	if _, err := io.WriteString(out, "{"+strings.Join(lines, ",\n")+"}\n"); err != nil {
+		return fmt.Errorf("write the outlines: %w", err)
+	}
+	return nil
 }
 
 // alpha2 is a country's ISO code of two letters; "" where it has none.
@@ -174,6 +176,9 @@ func (g geometry) rings(arcs [][]point) ([][]point, error) {
 	} else {
 		err = json.Unmarshal(g.Arcs, &polygons)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("outlines: %w", err)
+	}
 	var rings [][]point
 	for _, outline := range slices.Concat(polygons...) {
 		var ring []point
@@ -192,7 +197,7 @@ func (g geometry) rings(arcs [][]point) ([][]point, error) {
 		}
 		rings = append(rings, inside(ring))
 	}
-	return rings, err
+	return rings, nil
 }
 
 // inside moves a ring round the world so that most of it lies on the drawing.

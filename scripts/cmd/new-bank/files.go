@@ -36,7 +36,8 @@ const (
 // files are all of them.
 func (b bank) files(root string) (all []file, err error) {
 	for _, m := range []struct{ path, template string }{
-		{b.adapter(), "bank.go.tmpl"}, {"shared/bank/" + b.Name + "/suite_test.go", "suite_test.go.tmpl"},
+		{b.adapter(), "bank.go.tmpl"},
+		{"shared/bank/" + b.Name + "/suite_test.go", "suite_test.go.tmpl"},
 		{"shared/sandbox/" + b.Name + "/" + b.Name + ".go", "sandbox.go.tmpl"},
 	} {
 		f, err := b.make(root, m.path, m.template)
@@ -49,8 +50,11 @@ func (b bank) files(root string) (all []file, err error) {
 		path string
 		edit func([]byte) ([]byte, error)
 	}{
-		{configPath, b.config}, {tablePath, b.table}, {"infra/README.md", b.readme},
-		{"infra/examples/small.tfvars", b.infra}, {"infra/examples/large.tfvars", b.infra},
+		{configPath, b.config},
+		{tablePath, b.table},
+		{"infra/README.md", b.readme},
+		{"infra/examples/small.tfvars", b.infra},
+		{"infra/examples/large.tfvars", b.infra},
 	} {
 		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(c.path)))
 		if err != nil {

@@ -111,7 +111,8 @@ func TestTheSkeletonBuildsKeepsTheRulesAndSaysThatNothingIsWritten(t *testing.T)
 	for _, do := range []struct{ dir, command string }{
 		{original, "go build " + seen + " ./shared/config ./functions/..."},
 		{root, "go vet ./shared/bank/tinkle2 ./shared/sandbox/tinkle2"},
-		{original, "go test -c -vet=off " + seen + " -o " + rules + " ./shared/rules"}, {filepath.Join(root, "shared", "rules"), rules},
+		{original, "go test -c -vet=off " + seen + " -o " + rules + " ./shared/rules"},
+		{filepath.Join(root, "shared", "rules"), rules},
 	} {
 		if out, err := shell(t, do.dir, strings.Fields(do.command)...); err != nil {
 			t.Errorf("%s: %v\n%s", do.command, err, out)

@@ -50,7 +50,7 @@ func grow(t *testing.T) *plant {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	data := t.TempDir()
-	demo := exec.CommandContext(t.Context(), program, "-demo", "-port", "0", "-data", data) //nolint:gosec // it is our own
+	demo := exec.CommandContext(t.Context(), program, "-demo", "-port", "0", "-data", data)
 	demo.Env = []string{"HOME=" + os.Getenv("HOME")}
 	if out, err := demo.CombinedOutput(); err != nil {
 		t.Fatalf("demo: %v\n%s", err, out)
@@ -254,7 +254,7 @@ func (p *plant) post(path, body string, into any) {
 // items are those that stand at the bank.
 func (p *plant) items() (ids []string) {
 	p.t.Helper()
-	answer, err := http.Get(p.env["PLAID_URL"] + "/_sim/items") //nolint:noctx // of a test
+	answer, err := http.Get(p.env["PLAID_URL"] + "/_sim/items")
 	p.must(err)
 	defer answer.Body.Close()
 	var list struct {

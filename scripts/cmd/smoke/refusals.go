@@ -55,12 +55,14 @@ func requests() []request {
 		{"a webhook without a signature is refused", http.MethodPost, "/webhook/plaid", "{}", nil, refused},
 		{
 			"a webhook with a forged signature is refused", http.MethodPost, "/webhook/plaid", `{"webhook_type":"TRANSACTIONS","webhook_code":"SYNC_UPDATES_AVAILABLE","item_id":"smoke"}`,
-			map[string]string{"Plaid-Verification": forgery}, refused,
+			map[string]string{"Plaid-Verification": forgery},
+			refused,
 		},
 	}
 	all = append(all, request{ // where it is not served, nobody is let in either
 		"a webhook without the secret that Pluggy was told is refused", http.MethodPost, "/webhook/pluggy", `{"event":"item/updated","itemId":"smoke"}`,
-		map[string]string{"Authorization": "Bearer smoke"}, append(slices.Clone(refused), nothing...),
+		map[string]string{"Authorization": "Bearer smoke"},
+		append(slices.Clone(refused), nothing...),
 	})
 	for _, function := range []string{"connect", "link", "remove", "disconnect", "reconnect"} {
 		all = append(all,

@@ -80,7 +80,7 @@ func all(t *testing.T, code int, out string) {
 var served = regexp.MustCompile(`on (http://\S+)`)
 
 func TestWhatScriptsDevServesPasses(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), build(t, "scripts/cmd/dev"), "-port", "0", "-data", t.TempDir()) //nolint:gosec // it is our own
+	cmd := exec.CommandContext(t.Context(), build(t, "scripts/cmd/dev"), "-port", "0", "-data", t.TempDir())
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
@@ -229,7 +229,7 @@ func background(t *testing.T, do func(context.Context)) {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of a test
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +267,7 @@ func deployed(t *testing.T) string {
 	}
 	dir := t.TempDir()
 	archive := filepath.Join(dir, "image.tar")
-	if out, err := exec.CommandContext(t.Context(), build(t, "scripts/cmd/image"), "-tar", archive).CombinedOutput(); err != nil { //nolint:gosec // it is our own
+	if out, err := exec.CommandContext(t.Context(), build(t, "scripts/cmd/image"), "-tar", archive).CombinedOutput(); err != nil {
 		t.Fatalf("image: %v\n%s", err, out)
 	}
 	packed, err := os.Open(archive)
@@ -317,7 +317,7 @@ func unpack(t *testing.T, archive io.Reader, dir string) {
 			t.Fatal(err)
 		}
 		to := filepath.Join(dir, filepath.FromSlash(h.Name))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o700), os.WriteFile(to, text, 0o700)); err != nil { //nolint:gosec // our own archive, and a program in it
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o700), os.WriteFile(to, text, 0o700)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -326,7 +326,7 @@ func unpack(t *testing.T, archive io.Reader, dir string) {
 // serve starts the binary and waits until it serves; stop ends it as Cloud Run does.
 func serve(t *testing.T, env map[string]string) (stop func()) {
 	t.Helper()
-	cmd := exec.Command(deployed(t)) //nolint:gosec,noctx // it is our own, and ended below
+	cmd := exec.Command(deployed(t))
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
@@ -343,7 +343,7 @@ func serve(t *testing.T, env map[string]string) (stop func()) {
 	})
 	t.Cleanup(stop)
 	for range 100 {
-		answer, err := http.Get("http://127.0.0.1:" + env["PORT"] + "/portal/openapi.json") //nolint:noctx // of a test
+		answer, err := http.Get("http://127.0.0.1:" + env["PORT"] + "/portal/openapi.json")
 		if err == nil {
 			answer.Body.Close()
 			return stop

@@ -182,7 +182,7 @@ func (s *storm) choose(ctx context.Context) error {
 	}
 	s.stops = append(s.stops, func() { log.Close() })
 	s.crew, err = enlist(crewSize, func(port int) *exec.Cmd {
-		cmd := exec.Command(program) //nolint:gosec // it is our own
+		cmd := exec.Command(program)
 		cmd.Dir, cmd.Stderr, cmd.Stdout = s.data, log, log
 		cmd.Env = []string{"PORT=" + strconv.Itoa(port), "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 		for _, name := range slices.Sorted(maps.Keys(s.env)) {
@@ -461,7 +461,7 @@ func (s *storm) chance(who string) *rand.Rand {
 	for _, b := range []byte(who) {
 		sum = sum*1099511628211 + uint64(b)
 	}
-	return rand.New(rand.NewPCG(s.seed, sum)) //nolint:gosec // it is to be repeatable
+	return rand.New(rand.NewPCG(s.seed, sum))
 }
 
 // pause waits for a time by chance.

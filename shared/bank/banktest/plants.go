@@ -67,8 +67,10 @@ var plants = []Plant{
 		t.Text = strings.ToLower(t.Text)
 	})},
 	{Name: "pending told as settled", Caught: "a pending row that settles is one row", wrap: onRow(func(t *bank.Transaction) { t.Pending = false })},
-	{Name: "the pending row is not named", Caught: "a pending row that settles is one row", needs: func(h Harness) bool { return h.Linked },
-		wrap: onRow(func(t *bank.Transaction) { t.PendingID = "" })},
+	{
+		Name: "the pending row is not named", Caught: "a pending row that settles is one row", needs: func(h Harness) bool { return h.Linked },
+		wrap: onRow(func(t *bank.Transaction) { t.PendingID = "" }),
+	},
 	{Name: "account mixed up", Caught: "rows are whole", wrap: onRow(func(t *bank.Transaction) { t.Account = "someone's" })},
 	{Name: "equal rows merged", Caught: "two equal rows of one day both stand", wrap: onRow(func(t *bank.Transaction) {
 		t.ID = bank.Hash(t.Account, t.Date.String(), t.Amount.String(), t.Text)
@@ -95,12 +97,18 @@ var plants = []Plant{
 			p.Next, p.More = from.At, true
 		}
 	})},
-	{Name: "a mutation swallowed", Caught: "a change between pages is told as a mutation", needs: func(h Harness) bool { return h.Mutates },
-		wrap: onReadError(bank.ErrMutated, func(from bank.From) (bank.Page, error) { return bank.Page{Next: from.At}, nil })},
-	{Name: "a refused cursor swallowed", Caught: "a cursor that the provider never gave is refused",
-		wrap: onReadError(bank.ErrCursor, func(bank.From) (bank.Page, error) { return bank.Page{}, nil })},
-	{Name: "gone told as passing", Caught: "what is removed is gone for every call",
-		wrap: onReadError(bank.ErrGone, func(bank.From) (bank.Page, error) { return bank.Page{}, &bank.Error{Kind: bank.Retry, Code: "X"} })},
+	{
+		Name: "a mutation swallowed", Caught: "a change between pages is told as a mutation", needs: func(h Harness) bool { return h.Mutates },
+		wrap: onReadError(bank.ErrMutated, func(from bank.From) (bank.Page, error) { return bank.Page{Next: from.At}, nil }),
+	},
+	{
+		Name: "a refused cursor swallowed", Caught: "a cursor that the provider never gave is refused",
+		wrap: onReadError(bank.ErrCursor, func(bank.From) (bank.Page, error) { return bank.Page{}, nil }),
+	},
+	{
+		Name: "gone told as passing", Caught: "what is removed is gone for every call",
+		wrap: onReadError(bank.ErrGone, func(bank.From) (bank.Page, error) { return bank.Page{}, &bank.Error{Kind: bank.Retry, Code: "X"} }),
+	},
 
 	{Name: "removing twice fails", Caught: "removing an item twice is removing it once", wrap: func(p bank.Provider) bank.Provider {
 		return &removesOnce{Provider: p}
@@ -127,10 +135,12 @@ var plants = []Plant{
 	{Name: "one bank for another", Caught: "a bank is found by its id as it is by its name", wrap: func(p bank.Provider) bank.Provider { return confuses{p} }},
 	{Name: "too many banks", Caught: "banks are found by name, and are at most 50", wrap: func(p bank.Provider) bank.Provider { return crowded{p} }},
 
-	{Name: "the body is not compared", Caught: "a webhook whose body was touched is refused", needs: func(h Harness) bool { return h.Signed },
+	{
+		Name: "the body is not compared", Caught: "a webhook whose body was touched is refused", needs: func(h Harness) bool { return h.Signed },
 		wrap: func(p bank.Provider) bank.Provider {
 			return &believesHeader{Provider: p, seen: map[string][]bank.Notice{}}
-		}},
+		},
+	},
 	{Name: "the proof is not compared", Caught: "a webhook whose proof was touched is refused", wrap: func(p bank.Provider) bank.Provider {
 		return &believesBody{Provider: p, seen: map[string][]bank.Notice{}}
 	}},

@@ -209,9 +209,13 @@ func TestOneOddRowHidesNoOther(t *testing.T) {
 func TestOddTypesInFieldsThatDoNotMatterCostNothing(t *testing.T) {
 	row := fullRow
 	for _, change := range [][2]string{
-		{`"merchant_name":"The Cafe"`, `"merchant_name":{"x":1}`}, {`"check_number":"1001"`, `"check_number":1001`},
-		{`"payment_meta":{"reference_number":"R9","payee":null}`, `"payment_meta":[1]`}, {`"payment_channel":"in store"`, `"payment_channel":null`},
-		{`"detailed":"FOOD_AND_DRINK_COFFEE"`, `"detailed":null`}, {`"authorized_date":"2026-03-12",`, ``}, {`"transaction_code":"purchase"`, `"transaction_code":[]`},
+		{`"merchant_name":"The Cafe"`, `"merchant_name":{"x":1}`},
+		{`"check_number":"1001"`, `"check_number":1001`},
+		{`"payment_meta":{"reference_number":"R9","payee":null}`, `"payment_meta":[1]`},
+		{`"payment_channel":"in store"`, `"payment_channel":null`},
+		{`"detailed":"FOOD_AND_DRINK_COFFEE"`, `"detailed":null`},
+		{`"authorized_date":"2026-03-12",`, ``},
+		{`"transaction_code":"purchase"`, `"transaction_code":[]`},
 		{`"original_description":"CAFE *SQ 1234  NYC"`, `"original_description":""`},
 	} {
 		row = strings.Replace(row, change[0], change[1], 1)

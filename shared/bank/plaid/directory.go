@@ -95,7 +95,8 @@ func (p *Plaid) shelf(ctx context.Context, country string) ([]bank.Institution, 
 		if got.Err != nil {
 			return nil, got.Err
 		}
-		return slices.Clone(got.Val.([]bank.Institution)), nil
+		banks, _ := got.Val.([]bank.Institution)
+		return slices.Clone(banks), nil
 	}
 }
 

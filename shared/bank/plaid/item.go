@@ -57,8 +57,9 @@ func trouble(e *sdk.PlaidError) (string, error) {
 		return said.Code, nil
 	case bank.Permanent:
 		return "", &bank.Error{Kind: r.kind, Code: said.Code, Err: r.is}
+	default:
+		return "", nil
 	}
-	return "", nil
 }
 
 func (p *Plaid) accounts(ctx context.Context, token secret.String) ([]bank.Account, error) {

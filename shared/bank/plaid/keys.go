@@ -85,7 +85,7 @@ func (k *keyring) key(ctx context.Context, id string) (*ecdsa.PublicKey, error) 
 			if got.Err != nil {
 				return nil, got.Err
 			}
-			key = got.Val.(verificationKey)
+			key, _ = got.Val.(verificationKey)
 		}
 	}
 	if !key.expires.IsZero() && !k.now().Before(key.expires) {

@@ -223,7 +223,8 @@ func (k *keyring) get(ctx context.Context, now func() time.Time, fetch func(cont
 	case got := <-result:
 		switch {
 		case got.Err == nil:
-			return got.Val.(apiKey).text, nil
+			fresh, _ := got.Val.(apiKey)
+			return fresh.text, nil
 		case !have.text.Empty() && now().Before(have.until):
 			return have.text, nil
 		}
@@ -255,6 +256,7 @@ func (l *loose) UnmarshalJSON(value []byte) error {
 		*l = loose(s)
 	case '0':
 		*l = loose(value)
+	default: // nothing that has a text
 	}
 	return nil
 }

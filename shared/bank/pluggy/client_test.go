@@ -55,8 +55,12 @@ func TestAKeyIsReplacedBeforeItEndsAndServesOnWhereNoOtherCanBeHad(t *testing.T)
 		down   bool
 		want   string
 	}{
-		{0, false, "key 1"}, {109 * time.Minute, false, "key 1"}, {time.Minute, false, "key 2"}, {115 * time.Minute, true, "key 2"},
-		{5 * time.Minute, true, "down"}, {0, false, "key 3"},
+		{0, false, "key 1"},
+		{109 * time.Minute, false, "key 1"},
+		{time.Minute, false, "key 2"},
+		{115 * time.Minute, true, "key 2"},
+		{5 * time.Minute, true, "down"},
+		{0, false, "key 3"},
 	} {
 		now, down = now.Add(step.passes), step.down
 		if got := get(); got != step.want {

@@ -118,7 +118,8 @@ func (p *Pluggy) shelf(ctx context.Context) ([]bank.Institution, error) {
 		if got.Err != nil {
 			return nil, got.Err
 		}
-		return slices.Clone(got.Val.([]bank.Institution)), nil
+		banks, _ := got.Val.([]bank.Institution)
+		return slices.Clone(banks), nil
 	}
 }
 

@@ -100,7 +100,7 @@ func New(c Config) (*Pluggy, error) {
 	if p.now == nil {
 		p.now = time.Now
 	}
-	carrier := http.RoundTripper(http.DefaultTransport)
+	carrier := http.DefaultTransport
 	if c.HTTPClient != nil && c.HTTPClient.Transport != nil {
 		carrier = c.HTTPClient.Transport
 	}

@@ -36,8 +36,11 @@ func TestRegisteringAWebhookTwiceIsRegisteringItOnce(t *testing.T) {
 		secrets []string
 		did     int
 	}{
-		{"new", []string{theSecret}, 1}, {"as it is", []string{theSecret}, 0}, {"another secret", []string{"another-secret-of-24-letters", theSecret}, 1},
-		{"as it is", []string{"another-secret-of-24-letters"}, 0}, {"moved", []string{"another-secret-of-24-letters"}, 1},
+		{"new", []string{theSecret}, 1},
+		{"as it is", []string{theSecret}, 0},
+		{"another secret", []string{"another-secret-of-24-letters", theSecret}, 1},
+		{"as it is", []string{"another-secret-of-24-letters"}, 0},
+		{"moved", []string{"another-secret-of-24-letters"}, 1},
 	} {
 		to := address
 		if step.what == "moved" {

@@ -390,8 +390,11 @@ func TestBanksAreShownWithTheirHealthAndTestBanksNotInProduction(t *testing.T) {
 	banks, err := p.Institutions(t.Context(), "BR", "banco")
 	want := []bank.Institution{
 		{ID: "601", Name: "Itaú", Country: "BR", URL: "https://www.itau.com.br", Colour: "#ec7000", Logo: "https://cdn.pluggy.ai/i.svg"},
-		{ID: "602", Name: "Unsteady", Country: "BR", Health: "degraded"}, {ID: "603", Name: "Down", Country: "BR", Health: "down"},
-		{ID: "604", Name: "New", Country: "BR"}, {ID: "200", Name: "MeuPluggy", Country: "BR"}, {ID: "0", Name: "Pluggy Bank", Country: "BR"},
+		{ID: "602", Name: "Unsteady", Country: "BR", Health: "degraded"},
+		{ID: "603", Name: "Down", Country: "BR", Health: "down"},
+		{ID: "604", Name: "New", Country: "BR"},
+		{ID: "200", Name: "MeuPluggy", Country: "BR"},
+		{ID: "0", Name: "Pluggy Bank", Country: "BR"},
 	}
 	if diff := cmp.Diff(want, banks); diff != "" || err != nil {
 		t.Errorf("%v: %s", err, diff)

@@ -215,7 +215,7 @@ func (q *Queue) transact(ctx context.Context, do func(*sql.Tx) error) error {
 	if err != nil {
 		return ended(ctx, err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	defer tx.Rollback()
 	if err := do(tx); err != nil {
 		return ended(ctx, err)
 	}

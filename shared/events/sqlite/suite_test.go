@@ -2,7 +2,6 @@ package sqlite_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -47,7 +46,7 @@ func config(e *eventstest.Endpoint) sqlite.Config {
 		Token:      e.Token,
 		Transport:  e.Transport(),
 		MinBackoff: time.Second, MaxBackoff: 10 * time.Second, MaxAttempts: 5, Concurrency: 4,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.DiscardHandler),
 	}
 }
 

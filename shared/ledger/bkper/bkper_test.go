@@ -192,8 +192,10 @@ func TestAnswersAreReadInEveryFormThatBkperWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := ledger.Found{Cursor: "c2", Transactions: []ledger.Transaction{
-		{ID: "5629499534213120", Amount: decimal.RequireFromString("0.00000001"), Date: civil.Date{Year: 2026, Month: 1, Day: 2}, Posted: true, Checked: true,
-			Credit: "7", Debit: "8", RemoteIDs: []string{"r1"}, Files: []byte(`[{"size":"12"},{"size":12}]`)},
+		{
+			ID: "5629499534213120", Amount: decimal.RequireFromString("0.00000001"), Date: civil.Date{Year: 2026, Month: 1, Day: 2}, Posted: true, Checked: true,
+			Credit: "7", Debit: "8", RemoteIDs: []string{"r1"}, Files: []byte(`[{"size":"12"},{"size":12}]`),
+		},
 		{ID: "2", Amount: decimal.RequireFromString("12.5"), Description: "begun by a person"},
 		{ID: "3", Amount: decimal.RequireFromString("1000000000000000000000"), Trashed: true},
 	}}
@@ -228,10 +230,16 @@ func TestABookIsReadWhole(t *testing.T) {
 		want ledger.Book
 		bad  bool
 	}{
-		{`{"id":"b1","name":"Shop","permission":"EDITOR","fractionDigits":3,"lockDate":"2026-01-31","closingDate":"2025-12-31","properties":{"exc_code":" usd "}}`,
-			ledger.Book{ID: "b1", Name: "Shop", Permission: ledger.Editor, Digits: 3, Locked: civil.Date{Year: 2026, Month: 1, Day: 31}, Currency: "USD"}, false},
-		{`{"id":"b1","permission":"OWNER","fractionDigits":"0","lockDate":"1900-00-00","closingDate":"2025-12-31"}`,
-			ledger.Book{ID: "b1", Permission: ledger.Owner, Locked: civil.Date{Year: 2025, Month: 12, Day: 31}}, false},
+		{
+			`{"id":"b1","name":"Shop","permission":"EDITOR","fractionDigits":3,"lockDate":"2026-01-31","closingDate":"2025-12-31","properties":{"exc_code":" usd "}}`,
+			ledger.Book{ID: "b1", Name: "Shop", Permission: ledger.Editor, Digits: 3, Locked: civil.Date{Year: 2026, Month: 1, Day: 31}, Currency: "USD"},
+			false,
+		},
+		{
+			`{"id":"b1","permission":"OWNER","fractionDigits":"0","lockDate":"1900-00-00","closingDate":"2025-12-31"}`,
+			ledger.Book{ID: "b1", Permission: ledger.Owner, Locked: civil.Date{Year: 2025, Month: 12, Day: 31}},
+			false,
+		},
 		{`{"id":"b1","permission":"RECORD_ONLY"}`, ledger.Book{ID: "b1", Permission: ledger.None, Digits: 2}, false},
 		{`{"id":"b1","lockDate":"31/01/2026"}`, ledger.Book{}, true},
 		{`{"id":"b1","fractionDigits":99}`, ledger.Book{}, true},

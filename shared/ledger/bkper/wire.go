@@ -77,8 +77,9 @@ func permission(word string) ledger.Permission {
 	switch p := ledger.Permission(word); p {
 	case ledger.Owner, ledger.Editor, ledger.Poster, ledger.Recorder, ledger.Viewer:
 		return p
+	default:
+		return ledger.None
 	}
-	return ledger.None
 }
 
 type account struct {

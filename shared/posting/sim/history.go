@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -180,7 +179,7 @@ func (h *history) begin(at Bank) {
 	}
 	h.post = &posting.Poster{
 		Store: database{h.world, h.store}, Tokens: h, Banks: map[string]bank.Reader{"bank": h.reader},
-		Ledger: ledgerOf(h), Grants: grants{}, Events: h.broker, Log: slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1})),
+		Ledger: ledgerOf(h), Grants: grants{}, Events: h.broker, Log: slog.New(slog.DiscardHandler),
 		Now: clock, Sleep: h.Sleep, Rand: h.rng.Float64,
 	}
 	if h.trace != nil {
@@ -314,8 +313,10 @@ func (h *history) openBooks() {
 		for a := range h.accounts {
 			made, err := h.books.CreateAccounts(bkper.Caller{Email: owner}, book.ID, []bkper.Account{{Name: fmt.Sprintf("Bank %d", a), Type: bkper.Asset}})
 			must(err)
-			h.feeds = append(h.feeds, &feed{book: book.ID, account: a, to: made.Items[0].ID, touched: map[string]bool{}, wants: map[string]want{}, binned: map[string]bool{}, trashed: map[string]bool{},
-				either: map[string]bool{}, noted: map[string]time.Time{}})
+			h.feeds = append(h.feeds, &feed{
+				book: book.ID, account: a, to: made.Items[0].ID, touched: map[string]bool{}, wants: map[string]want{}, binned: map[string]bool{}, trashed: map[string]bool{},
+				either: map[string]bool{}, noted: map[string]time.Time{},
+			})
 		}
 	}
 }

@@ -237,6 +237,7 @@ type grants struct{}
 func (grants) Token(_ context.Context, sub string) (secret.String, error) {
 	return secret.New(sub), nil
 }
+
 func (grants) Fresh(_ context.Context, sub string) (secret.String, error) {
 	return secret.New(sub), nil
 }

@@ -32,8 +32,10 @@ const (
 
 func newPlaid(w *world) institution {
 	seed := w.rng.Uint64()
-	return &americanBank{Bank: plaid.NewBank(plaid.Config{Now: func() time.Time { return w.now }, Rand: rand.New(rand.NewPCG(seed, 1)),
-		InitialDelay: w.between(0, 20*time.Second), HistoricalDelay: w.between(20*time.Second, 5*time.Minute), TellTwice: seed%4 == 0})}
+	return &americanBank{Bank: plaid.NewBank(plaid.Config{
+		Now: func() time.Time { return w.now }, Rand: rand.New(rand.NewPCG(seed, 1)),
+		InitialDelay: w.between(0, 20*time.Second), HistoricalDelay: w.between(20*time.Second, 5*time.Minute), TellTwice: seed%4 == 0,
+	})}
 }
 
 func (b *americanBank) open(accounts int) []string {

@@ -29,7 +29,8 @@ func (v *Server) simRoutes() {
 	}))
 	v.sim("PUT /_sim/lag", with(func(c call, in struct {
 		Ms int `json:"ms"`
-	}) (void, error) {
+	},
+	) (void, error) {
 		v.s.SetLag(time.Duration(in.Ms) * time.Millisecond)
 		return void{}, nil
 	}))

@@ -133,9 +133,6 @@ var contract = sync.OnceValues(func() (*openapi3.T, error) {
 	return doc, nil
 })
 
-// newerPaths are not in the file.
-var newerPaths = map[string]bool{"/sandbox/transactions/create": true}
-
 // held serves a handler and fails the test on a request or an answer that Plaid's contract does not allow.
 type held struct {
 	t    testing.TB

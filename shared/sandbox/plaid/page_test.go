@@ -24,8 +24,13 @@ func TestThePageConnectsAtEveryKindOfBank(t *testing.T) {
 		country     plaidgo.CountryCode
 		consent     bool
 	}{
-		{"ins_109508", "US", false}, {"ins_127287", "US", true}, {"ins_43", "CA", false}, {"ins_117650", "GB", true},
-		{"ins_907001", "DE", true}, {"ins_919000", "FI", true}, {"ins_132363", "US", false},
+		{"ins_109508", "US", false},
+		{"ins_127287", "US", true},
+		{"ins_43", "CA", false},
+		{"ins_117650", "GB", true},
+		{"ins_907001", "DE", true},
+		{"ins_919000", "FI", true},
+		{"ins_132363", "US", false},
 	} {
 		token := r.linkToken(t, country(row.country))
 		r.visit(t, token.GetHostedLinkUrl(), row.institution)

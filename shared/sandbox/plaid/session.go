@@ -340,8 +340,9 @@ func (s *session) exitStatus() string {
 		return "requires_institution_search"
 	case ChooseAccounts:
 		return "requires_account_selection"
+	default:
+		return "requires_credentials"
 	}
-	return "requires_credentials"
 }
 
 func (b *Bank) close(l *link, s *session, result map[string]any) {
@@ -391,6 +392,7 @@ func (b *Bank) Connect(linkToken, institution, user, password string) (publicTok
 			b.enter(l, s, user, password)
 		case ChooseAccounts:
 			b.chooseAccounts(l, s, Act{All: true})
+		case Finished:
 		}
 		if s.Error != nil {
 			return "", s.Error

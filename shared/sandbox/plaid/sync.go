@@ -455,6 +455,7 @@ func (it *item) due(expiry time.Duration) (first time.Time) {
 		consider(it.initialDue)
 	case Initial:
 		consider(it.historicalDue)
+	case Historical:
 	}
 	if !it.consent.IsZero() {
 		consider(it.consent)

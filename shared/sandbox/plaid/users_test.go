@@ -285,8 +285,10 @@ func TestAnAccountThatComesBackTellsWhatItsReaderMissed(t *testing.T) {
 	if err := b.Amend(rows[0], Amendment{Amount: dec("2")}); err != nil {
 		t.Fatal(err)
 	}
-	l, err := b.CreateLinkToken(testClient, LinkRequest{ClientName: "x", Language: "en", CountryCodes: []string{"US"}, User: LinkUser{ClientUserID: "u"},
-		AccessToken: access, Update: UpdateOptions{AccountSelection: true}})
+	l, err := b.CreateLinkToken(testClient, LinkRequest{
+		ClientName: "x", Language: "en", CountryCodes: []string{"US"}, User: LinkUser{ClientUserID: "u"},
+		AccessToken: access, Update: UpdateOptions{AccountSelection: true},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,8 +308,10 @@ func TestANewAccountIsToldAndShownOnceItIsSelected(t *testing.T) {
 	access, item, _ := smallCustomer(t, b)
 	b.Tick()
 	b.Drain()
-	if _, err := b.OpenAccount("ins_109508", "sim", Holding{Name: "New", Mask: "9999", Type: "depository", Subtype: "savings", Currency: "USD",
-		Rows: []Row{{Date: "2026-01-01", Amount: money("-3"), Description: "opening"}}}); err != nil {
+	if _, err := b.OpenAccount("ins_109508", "sim", Holding{
+		Name: "New", Mask: "9999", Type: "depository", Subtype: "savings", Currency: "USD",
+		Rows: []Row{{Date: "2026-01-01", Amount: money("-3"), Description: "opening"}},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if got := codesOf(b.Drain()); !slices.Equal(got, []string{"NEW_ACCOUNTS_AVAILABLE"}) {
@@ -318,8 +322,10 @@ func TestANewAccountIsToldAndShownOnceItIsSelected(t *testing.T) {
 	if list, _ := b.ItemAccounts(item); len(list) != 2 || len(s) != 3 {
 		t.Errorf("shown before it is selected: %v", list)
 	}
-	l, err := b.CreateLinkToken(testClient, LinkRequest{ClientName: "x", Language: "en", CountryCodes: []string{"US"}, User: LinkUser{ClientUserID: "u"},
-		AccessToken: access, Update: UpdateOptions{AccountSelection: true}})
+	l, err := b.CreateLinkToken(testClient, LinkRequest{
+		ClientName: "x", Language: "en", CountryCodes: []string{"US"}, User: LinkUser{ClientUserID: "u"},
+		AccessToken: access, Update: UpdateOptions{AccountSelection: true},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,12 +88,19 @@ var pluggyBanks = []Connector{
 
 // brazilian are well-known banks; the ids of those that the documents name are Pluggy's.
 var brazilian = []Connector{
-	{ID: 601, Name: "Itaú", Colour: "EC7000"}, {ID: 602, Name: "XP", Colour: "0A0A0A", Installments: wholePurchase},
-	{ID: 603, Name: "Bradesco", Colour: "CC092F", Installments: scheduledAhead}, {ID: 605, Name: "Banco do Brasil", Colour: "003DA5"},
-	{ID: 606, Name: "Caixa", Colour: "1C60AB"}, {ID: 608, Name: "Santander", Colour: "CC0000"}, {ID: 612, Name: "Nubank", Colour: "820AD1"},
-	{ID: 613, Name: "Inter", Colour: "FF7A00"}, {ID: 614, Name: "BTG Pactual", Colour: "001E61", Installments: allUpFront},
-	{ID: 615, Name: "C6 Bank", Colour: "242424"}, {ID: 651, Name: "Itaú Empresas", Colour: "EC7000", Type: business},
-	{ID: 653, Name: "Bradesco Empresas", Colour: "CC092F", Type: business}, {ID: 658, Name: "Santander Empresas", Colour: "CC0000", Type: business},
+	{ID: 601, Name: "Itaú", Colour: "EC7000"},
+	{ID: 602, Name: "XP", Colour: "0A0A0A", Installments: wholePurchase},
+	{ID: 603, Name: "Bradesco", Colour: "CC092F", Installments: scheduledAhead},
+	{ID: 605, Name: "Banco do Brasil", Colour: "003DA5"},
+	{ID: 606, Name: "Caixa", Colour: "1C60AB"},
+	{ID: 608, Name: "Santander", Colour: "CC0000"},
+	{ID: 612, Name: "Nubank", Colour: "820AD1"},
+	{ID: 613, Name: "Inter", Colour: "FF7A00"},
+	{ID: 614, Name: "BTG Pactual", Colour: "001E61", Installments: allUpFront},
+	{ID: 615, Name: "C6 Bank", Colour: "242424"},
+	{ID: 651, Name: "Itaú Empresas", Colour: "EC7000", Type: business},
+	{ID: 653, Name: "Bradesco Empresas", Colour: "CC092F", Type: business},
+	{ID: 658, Name: "Santander Empresas", Colour: "CC0000", Type: business},
 	{ID: 662, Name: "Nubank Empresas", Colour: "820AD1", Type: business},
 }
 

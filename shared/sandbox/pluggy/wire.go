@@ -266,13 +266,22 @@ type category struct{ id, name, translated, parent string }
 
 // categories are those that the sandbox's rows have, with their parents; Pluggy has some 130.
 var categories = []category{
-	{"01000000", "Income", "Renda", ""}, {"01010000", "Salary", "Salário", "01000000"}, {"03000000", "Investments", "Investimentos", ""},
-	{"05000000", "Transfers", "Transferências", ""}, {"05070000", "Transfer - PIX", "Transferência - PIX", "05000000"},
-	{"08000000", "Shopping", "Compras", ""}, {"09000000", "Digital services", "Serviços digitais", ""},
-	{"09020000", "Video streaming", "Streaming de vídeo", "09000000"}, {"10000000", "Groceries", "Supermercado", ""},
-	{"11000000", "Food and drinks", "Alimentos e bebidas", ""}, {"15000000", "Transportation", "Transporte", ""},
-	{"15010000", "Taxi and ride-hailing", "Táxi e transporte privado urbano", "15000000"}, {"16000000", "Bank fees", "Taxas bancárias", ""},
-	{"17000000", "Housing", "Moradia", ""}, {"17010000", "Rent", "Aluguel", "17000000"}, {"17020000", "Utilities", "Serviços públicos", "17000000"},
+	{"01000000", "Income", "Renda", ""},
+	{"01010000", "Salary", "Salário", "01000000"},
+	{"03000000", "Investments", "Investimentos", ""},
+	{"05000000", "Transfers", "Transferências", ""},
+	{"05070000", "Transfer - PIX", "Transferência - PIX", "05000000"},
+	{"08000000", "Shopping", "Compras", ""},
+	{"09000000", "Digital services", "Serviços digitais", ""},
+	{"09020000", "Video streaming", "Streaming de vídeo", "09000000"},
+	{"10000000", "Groceries", "Supermercado", ""},
+	{"11000000", "Food and drinks", "Alimentos e bebidas", ""},
+	{"15000000", "Transportation", "Transporte", ""},
+	{"15010000", "Taxi and ride-hailing", "Táxi e transporte privado urbano", "15000000"},
+	{"16000000", "Bank fees", "Taxas bancárias", ""},
+	{"17000000", "Housing", "Moradia", ""},
+	{"17010000", "Rent", "Aluguel", "17000000"},
+	{"17020000", "Utilities", "Serviços públicos", "17000000"},
 }
 
 func categoryName(id string) string {

@@ -25,7 +25,7 @@ func Serve(s *Service, fault Fault) (options []option.ClientOption, stop func(),
 	}
 	server := grpc.NewServer(grpc.UnaryInterceptor(intercept(fault)))
 	pb.RegisterSecretManagerServiceServer(server, s)
-	go server.Serve(listener) //nolint:errcheck // it ends with Stop only
+	go server.Serve(listener)
 	return []option.ClientOption{
 		option.WithEndpoint(listener.Addr().String()),
 		option.WithoutAuthentication(),

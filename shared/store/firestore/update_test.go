@@ -195,10 +195,19 @@ func TestACommitThatMayHaveTakenPlaceIsNotRepeated(t *testing.T) {
 		code    codes.Code
 		unknown bool
 	}{
-		{codes.Unavailable, true}, {codes.DeadlineExceeded, true}, {codes.Canceled, true}, {codes.Unknown, true},
-		{codes.Internal, true}, {codes.DataLoss, true},
-		{codes.InvalidArgument, false}, {codes.FailedPrecondition, false}, {codes.PermissionDenied, false},
-		{codes.NotFound, false}, {codes.AlreadyExists, false}, {codes.ResourceExhausted, false}, {codes.Unauthenticated, false},
+		{codes.Unavailable, true},
+		{codes.DeadlineExceeded, true},
+		{codes.Canceled, true},
+		{codes.Unknown, true},
+		{codes.Internal, true},
+		{codes.DataLoss, true},
+		{codes.InvalidArgument, false},
+		{codes.FailedPrecondition, false},
+		{codes.PermissionDenied, false},
+		{codes.NotFound, false},
+		{codes.AlreadyExists, false},
+		{codes.ResourceExhausted, false},
+		{codes.Unauthenticated, false},
 	} {
 		s := &script{commits: []codes.Code{row.code}}
 		err := against(t, s).Update(t.Context(), putThing)
@@ -338,8 +347,11 @@ func TestABodyThatFailsCommitsNothingAndFreesItsLocks(t *testing.T) {
 		unread, all []string
 	}{
 		{func(tx store.Tx) error { _, err := tx.Get("things", "a"); return err }, []string{"get"}, []string{"get", "get"}},
-		{find, []string{"begin", "find in t1", "rollback t1"},
-			[]string{"begin", "find in t1", "rollback t1", "begin", "find in t2", "rollback t2"}},
+		{
+			find,
+			[]string{"begin", "find in t1", "rollback t1"},
+			[]string{"begin", "find in t1", "rollback t1", "begin", "find in t2", "rollback t2"},
+		},
 	} {
 		s := &script{reads: []codes.Code{codes.PermissionDenied}}
 		if err := against(t, s).Update(t.Context(), func(tx store.Tx) error {

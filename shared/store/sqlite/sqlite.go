@@ -54,7 +54,7 @@ func Open(path string) (*Store, error) {
 	}
 	writes.SetMaxOpenConns(1)
 	s := &Store{reads: reads, writes: writes, now: time.Now}
-	if _, err := writes.Exec(schema); err != nil {
+	if _, err := writes.ExecContext(context.Background(), schema); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
 	}
 	return s, nil
@@ -233,7 +233,7 @@ func (s *Store) commit(ctx context.Context, begun *sql.Tx) error {
 	if err == nil {
 		return nil
 	}
-	if rolledBack := errors.Is(err, sql.ErrTxDone) || err == ctx.Err(); rolledBack {
+	if rolledBack := errors.Is(err, sql.ErrTxDone) || err == ctx.Err(); rolledBack { //nolint:errorlint // database/sql gives it bare; what wraps it is the file's
 		return fmt.Errorf("update: %w", ended(ctx, err))
 	}
 	return fmt.Errorf("update: %w: %w", store.ErrUnknown, err)

@@ -55,8 +55,11 @@ func TestTwoStoresOnOneFileAreOne(t *testing.T) {
 func TestQueriesUseIndexes(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "portal.db"))
 	for _, q := range []store.Query{
-		{}, {After: "a"}, {Due: time.Unix(1, 0)},
-		{Field: "colour", Any: []string{"red", "blue"}}, {Field: "colour", Any: []string{"red"}, After: "a"},
+		{},
+		{After: "a"},
+		{Due: time.Unix(1, 0)},
+		{Field: "colour", Any: []string{"red", "blue"}},
+		{Field: "colour", Any: []string{"red"}, After: "a"},
 		{Field: "colour", Any: []string{"red"}, Due: time.Unix(1, 0)},
 	} {
 		q.Kind, q.Limit = "things", 10

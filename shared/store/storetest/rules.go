@@ -140,8 +140,13 @@ func refusedKey(ctx context.Context, s store.Store, kind string, ids ...string) 
 
 func indexRules(ctx context.Context, h Harness) error {
 	for _, bad := range []map[string][]string{
-		{"": {"a"}}, {"Colour": {"a"}}, {"a.b": {"a"}}, {strings.Repeat("x", 41): {"a"}},
-		{"colour": {strings.Repeat("x", 201)}}, {"colour": {"\xff"}}, {"colour": make([]string, 10_001)},
+		{"": {"a"}},
+		{"Colour": {"a"}},
+		{"a.b": {"a"}},
+		{strings.Repeat("x", 41): {"a"}},
+		{"colour": {strings.Repeat("x", 201)}},
+		{"colour": {"\xff"}},
+		{"colour": make([]string, 10_001)},
 	} {
 		d := document("a", `{}`)
 		d.Index = bad
@@ -164,11 +169,17 @@ func indexRules(ctx context.Context, h Harness) error {
 
 func queryRules(ctx context.Context, h Harness) error {
 	for _, q := range []store.Query{
-		{Limit: -1}, {Limit: 1001},
+		{Limit: -1},
+		{Limit: 1001},
 		{Field: "colour", Any: strings.Split(strings.Repeat("a,", 30)+"a", ",")},
-		{Field: "Colour", Any: []string{"a"}}, {Field: "a.b", Any: []string{"a"}}, {Any: []string{"a"}},
-		{Field: "colour", Any: []string{strings.Repeat("x", 201)}}, {Field: "colour", Any: []string{"\xff"}},
-		{Due: time.Unix(1, 0), After: "a"}, {After: "a/b"}, {After: ".."},
+		{Field: "Colour", Any: []string{"a"}},
+		{Field: "a.b", Any: []string{"a"}},
+		{Any: []string{"a"}},
+		{Field: "colour", Any: []string{strings.Repeat("x", 201)}},
+		{Field: "colour", Any: []string{"\xff"}},
+		{Due: time.Unix(1, 0), After: "a"},
+		{After: "a/b"},
+		{After: ".."},
 	} {
 		q.Kind = kind
 		what := fmt.Sprintf("the query %.200v", fmt.Sprint(q))

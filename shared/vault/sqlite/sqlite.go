@@ -182,7 +182,7 @@ func (v *Vault) write(ctx context.Context, do func(*sql.Tx) error) error {
 		if err != nil {
 			return err
 		}
-		defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+		defer tx.Rollback()
 		if err := do(tx); err != nil {
 			return err
 		}

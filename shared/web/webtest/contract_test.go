@@ -176,8 +176,11 @@ func TestTrafficAsTheDocumentSaysPasses(t *testing.T) {
 		{"with a charset", "POST", "/shelf", good, given{200, asJSON + "; charset=utf-8", good, [2]string{}}},
 		{"slash at the end", "POST", "/shelf/", good, given{200, asJSON, good, [2]string{}}},
 		{"narrowed", "POST", "/shelf", good, given{202, asJSON, good, [2]string{}}},
-		{"every member", "POST", "/shelf", good, given{200, asJSON,
-			`{"name":"a","kind":"steel","note":"b","made":"2026-02-28","seen":"2026-02-28T10:00:00.5Z","home":"https://a.example/b","boards":[]}`, [2]string{}}},
+		{"every member", "POST", "/shelf", good, given{
+			200, asJSON,
+			`{"name":"a","kind":"steel","note":"b","made":"2026-02-28","seen":"2026-02-28T10:00:00.5Z","home":"https://a.example/b","boards":[]}`,
+			[2]string{},
+		}},
 		{"nothing", "POST", "/shelf", good, given{204, "", "", [2]string{}}},
 		{"elsewhere", "POST", "/shelf", good, given{303, "", "", [2]string{"Location", "https://a.example"}}},
 		{"problem", "POST", "/shelf", good, given{409, asProblem, `{"code":"full"}`, [2]string{}}},

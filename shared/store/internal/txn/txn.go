@@ -41,7 +41,7 @@ func isName(s string) bool {
 	return len(s) >= 1 && len(s) <= 40
 }
 
-// isID reports whether s has the form of an id: 1 to 200 characters of A-Z a-z 0-9 . _ -
+// isID reports whether s has the form of an id: 1 to 200 characters, each of A-Z a-z 0-9 . _ or -.
 func isID(s string) bool {
 	for i := range len(s) {
 		c := s[i]
