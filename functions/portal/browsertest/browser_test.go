@@ -345,17 +345,18 @@ func (b *window) try(what string, err error) {
 	b.t.Fatalf("%s: %v\n%s", what, err, b.outline())
 }
 
-// wait asks until there is no reason left to wait, or patience ends.
+// wait asks until there is no reason left to wait, or patience ends; more and more seldom, since to ask takes the browser's time.
 func wait(t *testing.T, what string, reason func() string, shown *window) {
 	t.Helper()
-	tick := time.NewTicker(25 * time.Millisecond)
-	defer tick.Stop()
-	for until := time.Now().Add(patience); ; <-tick.C {
+	const first, most = 20 * time.Millisecond, 160 * time.Millisecond
+	pause := first
+	for until := time.Now().Add(patience); ; pause = min(pause*2, most) {
 		why := reason()
 		if why == "" {
 			return
 		}
 		if time.Now().Before(until) {
+			time.Sleep(pause) // polls another process
 			continue
 		}
 		screen := ""

@@ -93,7 +93,7 @@ var planted = []bug{
 	},
 	{
 		"a new item is not recognised", "shared/posting/save.go",
-		"			i.Epoch++\n			i.Replay()\n			moved", "			i.Replay()\n			moved",
+		"				i.Epoch++\n			}\n			i.Of", "			}\n			i.Of",
 	},
 	{
 		"a replay's cursor is taken at once", "shared/posting/run.go",

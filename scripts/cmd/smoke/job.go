@@ -200,6 +200,7 @@ func (j *job) link(ctx context.Context) (string, error) {
 	a := j.conn.Accounts[i]
 	err := j.person.Call(ctx, http.MethodPost, "/link", link.Request{
 		Book: j.book, Connection: j.conn.ID, Key: a.Key, Create: j.name, From: time.Now().AddDate(-1, 0, 0).Format(time.DateOnly), Insist: true,
+		Replaces: "none", // each run connects anew, and its account is like those of the runs before
 	}, &j.linked)
 	return a.Name, err
 }
