@@ -217,6 +217,11 @@ func (r *rig) disconnect(state bank.ConnectionState) (mark int64) {
 func (h *household) reconnect() {
 	h.items++
 	h.bank.renew(fmt.Sprint("item-", h.items))
+	h.adopt()
+}
+
+// adopt notes the item and the accounts that the bank has now, as a connection that was restored.
+func (h *household) adopt() {
 	h.update(func(tx store.Tx) error {
 		conn, err := store.Connections.Load(tx, theConnection)
 		if err != nil {

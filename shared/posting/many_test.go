@@ -1,7 +1,6 @@
 package posting_test
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -9,8 +8,6 @@ import (
 	"github.com/bkper/automations-portal/shared/bank"
 	"github.com/bkper/automations-portal/shared/events"
 	"github.com/bkper/automations-portal/shared/ledger"
-	"github.com/bkper/automations-portal/shared/posting"
-	"github.com/bkper/automations-portal/shared/store"
 	"github.com/bkper/automations-portal/shared/store/memory"
 )
 
@@ -35,27 +32,7 @@ func TestAnAccountMayHaveHadManyItems(t *testing.T) {
 			h.bank.log = append(h.bank.log, change{Transaction: tx})
 		}
 		h.bank.mu.Unlock()
-		h.update(func(tx store.Tx) error {
-			conn, err := store.Connections.Load(tx, theConnection)
-			if err != nil {
-				return err
-			}
-			accounts, moved := bank.Match(conn.Accounts, h.bank.accounts)
-			is, err := posting.Moved(tx, conn.ID, accounts, moved)
-			if err != nil {
-				return err
-			}
-			e, err := posting.Load(tx, conn.ID)
-			if err != nil {
-				return err
-			}
-			e.Mark(h.clock.Now())
-			conn.Item, conn.State, conn.Accounts = h.bank.item, bank.Active, accounts
-			for _, i := range is {
-				err = errors.Join(err, store.Integrations.Put(tx, i))
-			}
-			return errors.Join(err, posting.Engines.Put(tx, e), store.Connections.Put(tx, conn))
-		})
+		h.adopt()
 		if err := h.poster().Post(t.Context(), events.Message{Connection: theConnection}); err != nil {
 			t.Fatalf("item %d: %v", n, err)
 		}
